@@ -1,0 +1,100 @@
+/* The hub: one log behind the one mutex, with its readers and their count. Opaque; counted.
+ *
+ * Locks. Order: the GIL, then `hub->mu`. Under `hub->mu` there are pointer moves only: nothing is allocated, freed,
+ * logged, written to a descriptor or called back (alloc.c asserts the first two in debug builds), and no function
+ * returns with it held. So a plain mutex cannot deadlock against itself: Python-level signal handlers, destructors and
+ * gc callbacks run only where C calls into Python, and that never happens between lock and unlock; and whoever waits
+ * for `mu` while holding the GIL waits for a holder that does not need the GIL to go on.
+ *
+ * Every function may be called from any thread, with or without the GIL; none blocks for longer than such a critical
+ * section. One reader is used by one thread at a time (fw_hub_leave included).
+ *
+ * Allocation happens before the lock: where a call finds under the lock that the ring must grow or that a range is
+ * needed, it unlocks, allocates and looks again. So FW_ENOMEM means that nothing has happened.
+ */
+#ifndef FW_CORE_HUB_H
+#define FW_CORE_HUB_H
+
+#include "core/log.h"
+
+struct fw_hub;
+
+/* The most frames that one read returns: 64 KiB of the smallest events. */
+#define FW_BATCH_FRAMES 4096
+#define FW_BATCH_BYTES 65536
+
+/* What a read took: the events [first, last), with a reference to each frame for the caller. `count` is 0 where the
+ * caller said that it has the bytes of exactly these events already. */
+struct fw_batch {
+    uint64_t first;
+    uint64_t last;
+    size_t count;
+    struct fw_frame *frames[FW_BATCH_FRAMES];
+};
+
+struct fw_published {
+    uint64_t sequence; /* of this event */
+    uint64_t pruned;   /* clients pruned by it, by weight */
+    uint64_t clients;  /* clients that remain */
+};
+
+struct fw_hub_counts {
+    uint64_t clients; /* by weight: joined and neither left, pruned, finished nor closed */
+    uint64_t head;    /* events published */
+    uint64_t frames;  /* held in the log */
+    uint64_t bytes;   /* their text */
+    bool closed;
+};
+
+/* Returns a hub without limits and with one reference, or NULL if there is no memory. The last fw_hub_unref frees it;
+ * no reader may be joined by then. */
+struct fw_hub *fw_hub_new(void);
+void fw_hub_ref(struct fw_hub *hub);
+void fw_hub_unref(struct fw_hub *hub);
+
+/* Sets how far readers may fall behind. FW_EBUSY if a reader is joined: the limits of a live log are fixed. */
+int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits);
+
+/* Registers `reader` (caller's memory, which must stay until fw_hub_leave) at the head, counting as `weight` clients.
+ * A closed hub registers it too, at its end and uncounted. */
+void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight);
+
+/* Ends the registration, whatever became of the reader meanwhile; the frames that it alone needed are freed. */
+void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader);
+
+/* Appends `frame` (the hub takes its own reference) and prunes the readers that cannot take it. Constant time in the
+ * number of readers that stay. A closed hub accepts and drops it. Returns FW_OK or FW_ENOMEM. */
+int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_published *published);
+
+/* Reads the next events of `reader`: at most `max_events` (up to FW_BATCH_FRAMES) and FW_BATCH_BYTES of text, but a
+ * larger event alone and whole. The reader then stands behind them. If the read would end at `known_last` (0: none),
+ * frames are not taken. Returns FW_OK, FW_EAGAIN or FW_EEND; the caller releases the batch after FW_OK. */
+int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events, uint64_t known_last,
+                struct fw_batch *batch);
+void fw_batch_release(struct fw_batch *batch);
+
+/* Whether fw_hub_read would return anything but FW_EAGAIN. */
+bool fw_hub_ready(struct fw_hub *hub, const struct fw_reader *reader);
+
+/* Whether `reader` was pruned. */
+bool fw_hub_pruned(struct fw_hub *hub, const struct fw_reader *reader);
+
+/* Ends one reader: it is no longer counted, reads up to the present head and then gets FW_EEND. Idempotent. */
+void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader);
+
+/* Ends every reader in this way and freezes the head. Idempotent, constant time. */
+void fw_hub_close(struct fw_hub *hub);
+
+struct fw_hub_counts fw_hub_counts(struct fw_hub *hub);
+
+#ifdef FW_DEBUG
+/* Walks log, readers and counts, and aborts where they disagree. */
+void fw_hub_check(struct fw_hub *hub);
+#else
+static inline void fw_hub_check(struct fw_hub *hub)
+{
+    (void)hub;
+}
+#endif
+
+#endif

@@ -1,0 +1,130 @@
+/* The log: every frame of one Broadcaster in order, and every reader as a cursor in it. No locks, no allocation.
+ *
+ *  sequence          tail                                 head
+ *                     |                                    |
+ *  slots            [ 97 ][ 98 ][ 99 ][100 ][101 ][102 ][ 103 ]      a ring, a power of two, slot = sequence & mask
+ *  frame              f97   f98   f99  f100  f101  f102   none yet
+ *  readers             A     B     -     -    C,D    -   E,F,...     a reader stands in the slot it needs next
+ *
+ * - Positions are absolute; they never wrap (2^64 events) and never become pointers, so the ring may grow at any time.
+ * - A reader enters at `head`. Publishing walks nobody: the frame goes into slot `head`, and `head` moves on.
+ * - Whoever is too far behind stands in the oldest slots, so pruning pops whole slots from the tail. Each reader is
+ *   popped once in its life: constant work per event, however many readers there are.
+ * - What the popped readers are still owed becomes one `range`, shared by them; nothing else pins those frames.
+ * - Freeing: a slot in front of the oldest reader gives up its frame (fw_log_trim); with no reader behind, no frame
+ *   remains.
+ *
+ * The owner (the hub) calls everything here under its lock, and frees what comes back after unlocking.
+ */
+#ifndef FW_CORE_LOG_H
+#define FW_CORE_LOG_H
+
+#include "core/frame.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FW_FOREVER UINT64_MAX /* the `end` of a reader that may read whatever comes */
+
+/* One client's place. The memory belongs to the caller; the fields belong to log and hub, guarded by the hub's lock
+ * (`sequence` moves in the reader's own reads alone, so its owner may look at it between them). */
+struct fw_reader {
+    uint64_t sequence;          /* the event it needs next */
+    uint64_t end;               /* it reads the events in front of this one, then its stream is over */
+    struct fw_reader *previous; /* in the list of its slot; NULL for the first, which the slot points at */
+    struct fw_reader *next;
+    struct fw_range *range; /* owned reference: what it is owed since it was pruned */
+    uint32_t weight;        /* how many clients it stands for */
+    bool in_slot;
+    bool counted; /* still part of the hub's client count */
+};
+
+/* Frames owed to pruned readers: the events [first, first + count). Counted by its readers. */
+struct fw_range {
+    uint32_t references; /* guarded by the hub's lock */
+    uint64_t first;
+    size_t count;
+    size_t capacity;
+    struct fw_frame *frames[];
+};
+
+/* How far a reader may fall behind; 0 means without limit. */
+struct fw_limits {
+    uint64_t events;
+    uint64_t bytes; /* of text; an empty buffer takes one event of any size */
+};
+
+struct fw_slot {
+    struct fw_frame *frame;    /* owned reference; NULL in slot `head` and outside [tail, head) */
+    struct fw_reader *readers; /* who needs this event next */
+    uint64_t start;            /* bytes of text published in front of this event */
+};
+
+struct fw_log {
+    struct fw_slot *slots;
+    size_t capacity; /* a power of two, above head - tail */
+    uint64_t tail;   /* the oldest event that is still here */
+    uint64_t head;   /* the next event to be published */
+    uint64_t bytes;  /* of text, of all events ever published */
+};
+
+/* Returns slots for fw_log_init and fw_log_grow (`capacity` a power of two), empty, or NULL. For use without the lock;
+ * fw_log_free_slots frees them. */
+struct fw_slot *fw_log_new_slots(size_t capacity);
+void fw_log_free_slots(struct fw_slot *slots, size_t capacity);
+
+/* Likewise a range with room for `capacity` frames, without references or frames. */
+struct fw_range *fw_range_new(size_t capacity);
+
+/* Frees a range that nobody refers to, and drops its frames. Without the lock. */
+void fw_range_free(struct fw_range *range);
+
+void fw_log_init(struct fw_log *log, struct fw_slot *slots, size_t capacity);
+
+static inline struct fw_slot *fw_log_slot(const struct fw_log *log, uint64_t sequence)
+{
+    return &log->slots[sequence & (log->capacity - 1)];
+}
+
+/* Returns the bytes of text of the events [from, to); both within [tail, head]. */
+uint64_t fw_log_bytes(const struct fw_log *log, uint64_t from, uint64_t to);
+
+/* Whether the ring must grow before the next append. */
+bool fw_log_is_full(const struct fw_log *log);
+
+/* Moves the log into larger `slots`; returns the old ones for the caller to free (their number was the old capacity). */
+struct fw_slot *fw_log_grow(struct fw_log *log, struct fw_slot *slots, size_t capacity);
+
+/* Puts `frame` at the head; the log takes over the caller's reference. The log must not be full. */
+void fw_log_append(struct fw_log *log, struct fw_frame *frame);
+
+/* Lets `reader` (not in a slot) stand in the slot of `sequence`, which is within [tail, head]. */
+void fw_log_enter(struct fw_log *log, struct fw_reader *reader, uint64_t sequence);
+
+/* Takes `reader` out of its slot. */
+void fw_log_leave(struct fw_log *log, struct fw_reader *reader);
+
+/* The verdict: the lowest sequence at which a reader may stand once an event of `incoming` bytes has been appended.
+ * Changes nothing. The result is at most `head`: an empty buffer takes any event. */
+uint64_t fw_log_cut(const struct fw_log *log, struct fw_limits limits, size_t incoming);
+
+/* How many frames are owed to the readers in front of `cut`: those from the oldest of them up to `head`; 0 if there is
+ * no such reader. Changes nothing. */
+size_t fw_log_owed(const struct fw_log *log, uint64_t cut);
+
+/* The act, to be done before the append: every reader in front of `cut` leaves its slot and shares `range` (empty,
+ * with room for fw_log_owed frames), from which it reads up to `head`. Returns the weight of those that were still
+ * counted, and uncounts them. */
+uint64_t fw_log_prune(struct fw_log *log, uint64_t cut, struct fw_range *range);
+
+/* Returns where a read that begins at `from` stops: at most `to`, `max_events` events and `max_bytes` of text, but at
+ * least one event. tail <= from < to <= head. */
+uint64_t fw_log_stop(const struct fw_log *log, uint64_t from, uint64_t to, size_t max_events, size_t max_bytes);
+
+/* Moves the tail forward to the oldest reader, by at most `most` slots. Returns the frames given up, chained by
+ * `next_free`, for fw_log_free_frames after unlocking; *more tells whether to call again. */
+struct fw_frame *fw_log_trim(struct fw_log *log, size_t most, bool *more);
+void fw_log_free_frames(struct fw_frame *chain);
+
+#endif
