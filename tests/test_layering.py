@@ -1,0 +1,105 @@
+"""The ladder: what each file may include or import, checked as text against the tables below."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
+MODULES = sorted((ROOT / "fastware_sse").glob("*.py"))
+
+# A rung is a .h and a .c of one name. It includes its own header and rungs above it.
+C_RUNGS = [
+    "core/status",
+    "core/alloc",
+    "core/wire",
+    "core/frame",
+    "core/log",
+    "core/hub",
+    "core/fanout",
+    "py/state",
+    "py/chunk",
+    "py/bridge",
+    "py/subscription",
+    "py/broadcaster",
+    "py/handoff",
+    "py/module",
+]
+
+# A module imports modules above it, the standard library and msgspec; others only inside a function or for types.
+PYTHON_RUNGS = [
+    "_core",
+    "_exit",
+    "_stream",
+    "broadcaster",
+    "asgi",
+    "__init__",
+]
+DEPENDENCIES = {"msgspec"}
+NEVER_IMPORTED_BY_US = ["fastware", "granian", "hypercorn", "starlette", "uvicorn", "uvloop"]
+
+MAX_LINES = {".c": 500, ".h": 500, ".py": 250}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=name_of)
+def test_c_file_includes_only_rungs_above_it(path: Path) -> None:
+    rung = str(path.relative_to(ROOT / "csrc").with_suffix(""))
+    assert rung in C_RUNGS, f"{rung} is not on the ladder"
+    allowed = {f"{above}.h" for above in C_RUNGS[: C_RUNGS.index(rung) + 1]}
+    text = path.read_text(encoding="utf-8")
+    assert set(re.findall(r'^\s*#\s*include\s+"(.+?)"', text, re.MULTILINE)) <= allowed | {"Python.h"}
+
+
+@pytest.mark.parametrize("path", [path for path in C_FILES if path.parent.name == "core"], ids=name_of)
+def test_core_knows_no_python(path: Path) -> None:
+    assert not re.search(r"Python\.h|\bPy(?:_|[A-Z][a-z]+_)\w+|\bPyObject\b", path.read_text(encoding="utf-8"))
+
+
+def imports_at_import_time(body: list[ast.stmt]) -> Iterator[str]:
+    """The modules that a module's own text imports, absolute, except inside functions and under TYPE_CHECKING."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            base = f"fastware_sse.{module}".rstrip(".") if node.level else module
+            if base == "fastware_sse":
+                yield from (f"fastware_sse.{alias.name}" for alias in node.names)
+            else:
+                yield base
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from imports_at_import_time(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from imports_at_import_time([child for child in ast.walk(node) if isinstance(child, ast.stmt)][1:])
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_imports_only_rungs_above_it(path: Path) -> None:
+    assert path.stem in PYTHON_RUNGS, f"{path.stem} is not on the ladder"
+    above = PYTHON_RUNGS[: PYTHON_RUNGS.index(path.stem)]
+    for module in imports_at_import_time(ast.parse(path.read_text(encoding="utf-8")).body):
+        package, _, rest = module.partition(".")
+        if package == "fastware_sse":
+            assert rest.partition(".")[0] in above, f"{module} is not above {path.stem}"
+        else:
+            assert package in DEPENDENCIES or package in sys.stdlib_module_names, f"{module} is not a dependency"
+
+
+def test_importing_the_package_imports_no_framework_and_no_server() -> None:
+    code = f"import sys, fastware_sse; print([name for name in {NEVER_IMPORTED_BY_US} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (run.stdout.strip(), run.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("path", C_FILES + MODULES, ids=name_of)
+def test_file_keeps_to_its_size(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < MAX_LINES[path.suffix]
