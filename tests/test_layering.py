@@ -24,9 +24,11 @@ C_RUNGS = [
     "core/fanout",
     "py/state",
     "py/chunk",
+    "py/encode",
+    "py/cache",
     "py/bridge",
-    "py/subscription",
     "py/broadcaster",
+    "py/subscription",
     "py/handoff",
     "py/module",
 ]
@@ -37,6 +39,7 @@ PYTHON_RUNGS = [
     "_exit",
     "_stream",
     "broadcaster",
+    "_install",
     "asgi",
     "__init__",
 ]
@@ -102,4 +105,5 @@ def test_importing_the_package_imports_no_framework_and_no_server() -> None:
 
 @pytest.mark.parametrize("path", C_FILES + MODULES, ids=name_of)
 def test_file_keeps_to_its_size(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) < MAX_LINES[path.suffix]
+    lines = path.read_text(encoding="utf-8").count("\n")
+    assert lines < MAX_LINES[path.suffix]
