@@ -1,0 +1,535 @@
+#include "py/bridge.h"
+
+#include "core/status.h"
+#include "py/cache.h"
+
+#include <string.h>
+
+#define SLICE 64             /* clients woken by one callback, so that other work runs in between */
+#define PUBLISHED_UNSEEN 64  /* wakes that went into a pending one before we ask whether the loop still lives */
+#define TIMER_MAX 3600.0     /* seconds; loops refuse or clamp delays that are far longer */
+#define TIMER_SLACK 0.001    /* seconds by which a loop may call early */
+
+struct Bridge {
+    PyObject_HEAD
+    fw_state *state;
+    struct fw_hub *hub; /* owned reference */
+    PyObject *loop;
+    PyObject *context; /* an empty one: callbacks must not keep a request's context variables alive */
+    BridgeList *list;  /* NULL once the Broadcaster has gone */
+    Bridge *previous, *next;
+    uint64_t round; /* the last round of wakes that came by here */
+    Client *peers;
+    Client *first_parked, *last_parked;
+    atomic_int pending; /* 1 from the call of call_soon_threadsafe until the sweep begins */
+    unsigned unseen;    /* wakes since then */
+    bool chained;       /* a further slice of a sweep is scheduled */
+    double interval;
+    PyObject *timer; /* the scheduled heartbeat, or NULL */
+    Cache cache;
+    bool cache_used; /* since bridge_forget last looked */
+    bool forgets;    /* bridge_forget is scheduled */
+};
+
+static PyObject *bridge_sweep(PyObject *self, PyObject *ignored);
+static PyObject *bridge_continue(PyObject *self, PyObject *ignored);
+static PyObject *bridge_beat(PyObject *self, PyObject *ignored);
+static PyObject *bridge_forget(PyObject *self, PyObject *ignored);
+
+static PyMethodDef sweep_def = {"sweep", bridge_sweep, METH_NOARGS, NULL};
+static PyMethodDef continue_def = {"sweep_on", bridge_continue, METH_NOARGS, NULL};
+static PyMethodDef beat_def = {"heartbeat", bridge_beat, METH_NOARGS, NULL};
+static PyMethodDef forget_def = {"forget", bridge_forget, METH_NOARGS, NULL};
+
+/* Calls loop.METHOD([delay,] callback, context=empty). Returns what it returns. */
+static PyObject *schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback)
+{
+    PyObject *bound = PyCFunction_New(callback, (PyObject *)bridge);
+    if (bound == NULL)
+        return NULL;
+    PyObject *stack[4] = {bridge->loop, delay, bound, bridge->context};
+    size_t count = 3;
+    if (delay == NULL) {
+        stack[1] = bound;
+        stack[2] = bridge->context;
+        count = 2;
+    }
+    PyObject *handle = PyObject_VectorcallMethod(method, stack, count, bridge->state->names_context);
+    Py_DECREF(bound);
+    return handle;
+}
+
+/* The same with call_soon, from a callback of the loop or a task on it, where nobody can be told of an error. */
+static bool schedule_soon(Bridge *bridge, PyMethodDef *callback)
+{
+    PyObject *handle = schedule(bridge, bridge->state->name_call_soon, NULL, callback);
+    if (handle == NULL)
+        PyErr_WriteUnraisable((PyObject *)bridge);
+    Py_XDECREF(handle);
+    return handle != NULL;
+}
+
+/* ---- parked clients ---- */
+
+static void link_parked(Bridge *bridge, Client *client, PyObject *future)
+{
+    client->future = future;
+    client->next_parked = NULL;
+    client->previous_parked = bridge->last_parked;
+    if (bridge->last_parked != NULL)
+        bridge->last_parked->next_parked = client;
+    else
+        bridge->first_parked = client;
+    bridge->last_parked = client;
+}
+
+/* Returns the future (the list's reference), or NULL if the client was not parked. */
+static PyObject *unlink_parked(Bridge *bridge, Client *client)
+{
+    PyObject *future = client->future;
+    if (future == NULL)
+        return NULL;
+    if (client->previous_parked != NULL)
+        client->previous_parked->next_parked = client->next_parked;
+    else
+        bridge->first_parked = client->next_parked;
+    if (client->next_parked != NULL)
+        client->next_parked->previous_parked = client->previous_parked;
+    else
+        bridge->last_parked = client->previous_parked;
+    client->previous_parked = client->next_parked = NULL;
+    client->future = NULL;
+    return future;
+}
+
+/* Steals a reference to `future`. A future that was cancelled meanwhile is no error. */
+static void resolve(Bridge *bridge, PyObject *future)
+{
+    PyObject *stack[2] = {future, Py_None};
+    PyObject *result = PyObject_VectorcallMethod(bridge->state->name_set_result, stack, 2, NULL);
+    if (result == NULL) {
+        if (PyErr_ExceptionMatches(bridge->state->invalid_state))
+            PyErr_Clear();
+        else
+            PyErr_WriteUnraisable(future);
+    }
+    Py_XDECREF(result);
+    Py_DECREF(future);
+}
+
+/* Wakes up to SLICE clients, then lets the loop do other work. Clients park in the order of the log, so the first that
+ * has nothing to read ends the sweep. */
+static void sweep_slice(Bridge *bridge)
+{
+    Client *client;
+    for (int woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader); woken++) {
+        if (woken == SLICE) {
+            bridge->chained = schedule_soon(bridge, &continue_def);
+            return;
+        }
+        resolve(bridge, unlink_parked(bridge, client));
+    }
+}
+
+static PyObject *bridge_sweep(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Bridge *bridge = (Bridge *)self;
+    /* Before anybody is looked at, and as an exchange: a publisher that finds 1 published before this line, so the
+     * sweep sees its event; one that comes later finds 0 and sends a wake of its own. */
+    atomic_exchange(&bridge->pending, 0);
+    if (!bridge->chained) /* otherwise the slice that is scheduled goes on with the new events too */
+        sweep_slice(bridge);
+    Py_RETURN_NONE;
+}
+
+static PyObject *bridge_continue(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    ((Bridge *)self)->chained = false;
+    sweep_slice((Bridge *)self);
+    Py_RETURN_NONE;
+}
+
+/* ---- heartbeats ---- */
+
+/* Sets the timer to the deadline of the client that is due first. Returns 0, or -1 with an exception. */
+static int arm_timer(Bridge *bridge)
+{
+    if (bridge->timer != NULL || bridge->first_parked == NULL || bridge->interval == 0)
+        return 0;
+    double seconds = bridge->first_parked->deadline - fw_now();
+    PyObject *delay = PyFloat_FromDouble(seconds < 0 ? 0 : seconds > TIMER_MAX ? TIMER_MAX : seconds);
+    if (delay == NULL)
+        return -1;
+    PyObject *timer = schedule(bridge, bridge->state->name_call_later, delay, &beat_def);
+    Py_DECREF(delay);
+    if (timer == NULL)
+        return -1;
+    Py_XSETREF(bridge->timer, timer);
+    return 0;
+}
+
+static PyObject *bridge_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Bridge *bridge = (Bridge *)self;
+    Py_CLEAR(bridge->timer);
+    double due = fw_now() + TIMER_SLACK;
+    Client *client;
+    for (int woken = 0; woken < SLICE && (client = bridge->first_parked) != NULL && client->deadline <= due; woken++) {
+        client->beat = true;
+        resolve(bridge, unlink_parked(bridge, client));
+    }
+    if (arm_timer(bridge) < 0) /* at once, if the slice was full */
+        PyErr_WriteUnraisable(self);
+    Py_RETURN_NONE;
+}
+
+static bool is_running_here(Bridge *bridge)
+{
+    if (bridge->state->get_running_loop == NULL) /* the interpreter is ending */
+        return false;
+    PyObject *running = PyObject_CallNoArgs(bridge->state->get_running_loop);
+    if (running == NULL)
+        PyErr_Clear();
+    Py_XDECREF(running);
+    return running == bridge->loop;
+}
+
+/* A timer that nobody needs would keep the bridge alive until it is due. Loops are not thread-safe here, so elsewhere
+ * it is left to fire. */
+static void cancel_timer(Bridge *bridge)
+{
+    PyObject *timer = bridge->timer;
+    if (timer == NULL || !is_running_here(bridge))
+        return;
+    bridge->timer = NULL;
+    PyObject *result = PyObject_CallMethodNoArgs(timer, bridge->state->name_cancel);
+    if (result == NULL)
+        PyErr_WriteUnraisable(timer);
+    Py_XDECREF(result);
+    Py_DECREF(timer);
+}
+
+/* ---- reading ---- */
+
+/* Runs in the turn after a chunk was cached, and again until a whole turn has gone by without use. */
+static PyObject *bridge_forget(PyObject *self, PyObject *Py_UNUSED(ignored))
+{
+    Bridge *bridge = (Bridge *)self;
+    bool used = bridge->cache_used;
+    bridge->cache_used = false;
+    bridge->forgets = used && schedule_soon(bridge, &forget_def);
+    if (!bridge->forgets)
+        cache_clear(&bridge->cache);
+    Py_RETURN_NONE;
+}
+
+int bridge_read(Client *client, size_t max_events, PyObject **chunk)
+{
+    Bridge *bridge = client->bridge;
+    uint64_t known_last = cache_last(&bridge->cache, client->reader.sequence);
+    struct fw_batch batch;
+    int status = fw_hub_read(bridge->hub, &client->reader, max_events, known_last, &batch);
+    if (status == FW_EAGAIN && client->beat) {
+        client->beat = false;
+        *chunk = Py_NewRef(bridge->state->heartbeat);
+        return FW_OK;
+    }
+    if (status != FW_OK)
+        return status;
+    client->beat = false; /* the event beats it */
+    *chunk = cache_chunk(&bridge->cache, bridge->state, &batch);
+    fw_batch_release(&batch);
+    if (*chunk == NULL)
+        return FW_ENOMEM;
+    bridge->cache_used = true;
+    if (!bridge->forgets)
+        bridge->forgets = schedule_soon(bridge, &forget_def);
+    return FW_OK;
+}
+
+/* ---- joining and leaving ---- */
+
+static void unlist(Bridge *bridge)
+{
+    if (bridge->list == NULL)
+        return;
+    if (bridge->previous != NULL)
+        bridge->previous->next = bridge->next;
+    else
+        bridge->list->first = bridge->next;
+    if (bridge->next != NULL)
+        bridge->next->previous = bridge->previous;
+    bridge->list = NULL;
+    bridge->previous = bridge->next = NULL;
+}
+
+static Bridge *bridge_new(fw_state *state, BridgeList *list, struct fw_hub *hub, PyObject *loop, double interval)
+{
+    PyObject *context = PyContext_New();
+    if (context == NULL)
+        return NULL;
+    Bridge *bridge = PyObject_GC_New(Bridge, state->bridge_type);
+    if (bridge == NULL) {
+        Py_DECREF(context);
+        return NULL;
+    }
+    memset((char *)bridge + sizeof(PyObject), 0, sizeof *bridge - sizeof(PyObject));
+    bridge->state = state;
+    fw_hub_ref(hub);
+    bridge->hub = hub;
+    bridge->loop = Py_NewRef(loop);
+    bridge->context = context;
+    bridge->interval = interval;
+    atomic_init(&bridge->pending, 0);
+    bridge->list = list;
+    bridge->next = list->first;
+    if (list->first != NULL)
+        list->first->previous = bridge;
+    list->first = bridge;
+    PyObject_GC_Track(bridge);
+    return bridge;
+}
+
+static Bridge *find(BridgeList *list, PyObject *loop)
+{
+    Bridge *bridge = list->first;
+    while (bridge != NULL && bridge->loop != loop)
+        bridge = bridge->next;
+    return (Bridge *)Py_XNewRef(bridge);
+}
+
+int bridge_join(fw_state *state, BridgeList *list, struct fw_hub *hub, PyObject *loop, double interval, Client *client)
+{
+    Bridge *bridge = find(list, loop);
+    if (bridge == NULL)
+        bridge = bridge_new(state, list, hub, loop, interval);
+    if (bridge == NULL)
+        return -1;
+    fw_hub_join(hub, &client->reader, 1);
+    client->bridge = bridge;
+    client->previous_peer = NULL;
+    client->next_peer = bridge->peers;
+    if (client->next_peer != NULL)
+        client->next_peer->previous_peer = client;
+    bridge->peers = client;
+    return 0;
+}
+
+void bridge_leave(Client *client)
+{
+    Bridge *bridge = client->bridge;
+    if (bridge == NULL)
+        return;
+    client->bridge = NULL;
+    if (client->previous_peer != NULL)
+        client->previous_peer->next_peer = client->next_peer;
+    else
+        bridge->peers = client->next_peer;
+    if (client->next_peer != NULL)
+        client->next_peer->previous_peer = client->previous_peer;
+    PyObject *future = unlink_parked(bridge, client);
+    fw_hub_leave(bridge->hub, &client->reader);
+
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (bridge->peers == NULL) {
+        unlist(bridge);
+        cancel_timer(bridge);
+    }
+    Py_XDECREF(future);
+    Py_DECREF(bridge);
+    PyErr_Restore(type, value, traceback);
+}
+
+PyObject *bridge_park(Client *client)
+{
+    Bridge *bridge = client->bridge;
+    if (client->future != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this subscription is parked already");
+        return NULL;
+    }
+    PyObject *future = PyObject_CallMethodNoArgs(bridge->loop, bridge->state->name_create_future);
+    if (future == NULL)
+        return NULL;
+    /* Python has run: the client may have gone, and an event may have come. From here to the link nothing calls Python,
+     * so no publisher comes in between. */
+    if (client->bridge != bridge || fw_hub_ready(bridge->hub, &client->reader)) {
+        resolve(bridge, Py_NewRef(future));
+        return future;
+    }
+    client->deadline = fw_now() + bridge->interval;
+    link_parked(bridge, client, Py_NewRef(future));
+    if (arm_timer(bridge) < 0) {
+        if (client->bridge == bridge)
+            Py_XDECREF(unlink_parked(bridge, client));
+        Py_DECREF(future);
+        return NULL;
+    }
+    return future;
+}
+
+/* ---- all bridges of a Broadcaster ---- */
+
+/* The loop is closed and will never run its clients again. */
+static void drop(Bridge *bridge)
+{
+    while (bridge->peers != NULL)
+        bridge_leave(bridge->peers);
+}
+
+static bool is_closed(Bridge *bridge)
+{
+    PyObject *closed = PyObject_CallMethodNoArgs(bridge->loop, bridge->state->name_is_closed);
+    bool answer = closed == Py_True;
+    if (closed == NULL)
+        PyErr_Clear();
+    Py_XDECREF(closed);
+    return answer;
+}
+
+/* Returns 0, or -1 with the exception of call_soon_threadsafe (always that one: a loop that sleeps in its selector does
+ * not notice a call_soon from a signal handler). */
+static int wake(Bridge *bridge)
+{
+    if (atomic_exchange(&bridge->pending, 1) != 0) {
+        if (++bridge->unseen >= PUBLISHED_UNSEEN) {
+            bridge->unseen = 0;
+            if (is_closed(bridge)) /* it closed with a sweep scheduled */
+                drop(bridge);
+        }
+        return 0;
+    }
+    bridge->unseen = 0;
+    PyObject *handle = schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &sweep_def);
+    if (handle != NULL) {
+        Py_DECREF(handle);
+        return 0;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    atomic_store(&bridge->pending, 0);
+    if (is_closed(bridge)) {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        drop(bridge);
+        return 0;
+    }
+    /* A signal handler raised out of the call: the wake that it cut off must not be lost. */
+    if (atomic_exchange(&bridge->pending, 1) == 0) {
+        handle = schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &sweep_def);
+        if (handle == NULL) {
+            PyErr_Clear();
+            atomic_store(&bridge->pending, 0);
+        }
+        Py_XDECREF(handle);
+    }
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+/* Returns a bridge that this round has not visited; a new reference. From the start each time, since a wake calls Python,
+ * which may change the list. */
+static Bridge *next_of_round(BridgeList *list, uint64_t round)
+{
+    Bridge *bridge = list->first;
+    while (bridge != NULL && (bridge->round >= round || bridge->first_parked == NULL))
+        bridge = bridge->next;
+    if (bridge != NULL)
+        bridge->round = round;
+    return (Bridge *)Py_XNewRef(bridge);
+}
+
+int bridges_wake(BridgeList *list)
+{
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    uint64_t round = ++list->rounds;
+    Bridge *bridge;
+    while ((bridge = next_of_round(list, round)) != NULL) {
+        if (wake(bridge) < 0) {
+            if (type == NULL)
+                PyErr_Fetch(&type, &value, &traceback);
+            else
+                PyErr_Clear();
+        }
+        Py_DECREF(bridge);
+    }
+    if (type == NULL)
+        return 0;
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+bool bridges_pruned_parked(const BridgeList *list)
+{
+    for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
+        if (bridge->first_parked != NULL && fw_hub_pruned(bridge->hub, &bridge->first_parked->reader))
+            return true;
+    return false;
+}
+
+int bridges_finish(BridgeList *list, PyObject *loop)
+{
+    Bridge *bridge = find(list, loop);
+    if (bridge == NULL)
+        return 0;
+    for (Client *client = bridge->peers; client != NULL; client = client->next_peer)
+        fw_hub_finish(bridge->hub, &client->reader);
+    int result = bridge->first_parked != NULL ? wake(bridge) : 0;
+    Py_DECREF(bridge);
+    return result;
+}
+
+void bridges_detach(BridgeList *list)
+{
+    while (list->first != NULL)
+        unlist(list->first);
+}
+
+/* ---- the type ---- */
+
+static int bridge_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Bridge *bridge = (Bridge *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(bridge->loop);
+    Py_VISIT(bridge->context);
+    Py_VISIT(bridge->timer);
+    return 0;
+}
+
+static int bridge_clear(PyObject *self)
+{
+    Bridge *bridge = (Bridge *)self;
+    Py_CLEAR(bridge->timer);
+    cache_clear(&bridge->cache);
+    return 0;
+}
+
+static void bridge_dealloc(PyObject *self)
+{
+    Bridge *bridge = (Bridge *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    unlist(bridge);
+    bridge_clear(self);
+    Py_CLEAR(bridge->loop);
+    Py_CLEAR(bridge->context);
+    fw_hub_unref(bridge->hub);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot bridge_slots[] = {
+    {Py_tp_traverse, bridge_traverse},
+    {Py_tp_clear, bridge_clear},
+    {Py_tp_dealloc, bridge_dealloc},
+    {0, NULL},
+};
+
+PyType_Spec bridge_spec = {
+    .name = "fastware_sse._core.Bridge",
+    .basicsize = sizeof(Bridge),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = bridge_slots,
+};

@@ -1,0 +1,73 @@
+/* The bridge: what one Broadcaster and one event loop share. One wake-up for any number of parked clients, one timer
+ * for all their heartbeats, one Chunk for all that read the same events.
+ *
+ *   first ──> client ──> client ──> ... ──> last        parked, in the order in which they parked, so both
+ *             deadline <= deadline <= ...               "who waits longest" and "who is due next" is `first`
+ *
+ * A client is unlinked before anything is done to it, and no position in a list is kept across a call into Python: a
+ * destructor or a signal handler may run there and change the list.
+ *
+ * Publishers on any thread call bridges_wake; the rest happens on the loop's own thread. The GIL guards all of it but
+ * `pending`. The bridge lives as long as a client of its own does, or a callback that the loop still has to run.
+ */
+#ifndef FW_PY_BRIDGE_H
+#define FW_PY_BRIDGE_H
+
+#include "py/state.h" /* Python.h comes before everything else */
+
+#include "core/hub.h"
+
+#include <stdatomic.h>
+
+typedef struct Bridge Bridge;
+
+/* A client on its bridge; part of the Subscription that owns it. */
+typedef struct Client {
+    struct fw_reader reader;
+    Bridge *bridge;                /* owned reference; NULL before it joined and after it left */
+    struct Client *previous_peer;  /* all clients of the bridge */
+    struct Client *next_peer;
+    struct Client *previous_parked; /* those that are parked */
+    struct Client *next_parked;
+    PyObject *future; /* owned reference while parked, else NULL */
+    double deadline;  /* of its heartbeat, on the monotonic clock, in seconds */
+    bool beat;        /* its heartbeat is due */
+} Client;
+
+/* The bridges of one Broadcaster; part of it. */
+typedef struct {
+    Bridge *first;
+    uint64_t rounds; /* of wakes */
+} BridgeList;
+
+extern PyType_Spec bridge_spec;
+
+/* Registers `client` (zeroed) at the head of `hub`, on the bridge of `loop`, which is made if it is the first there.
+ * `interval` in seconds is that of heartbeats, 0 for none. Returns 0, or -1 with an exception and nothing changed. */
+int bridge_join(fw_state *state, BridgeList *list, struct fw_hub *hub, PyObject *loop, double interval, Client *client);
+
+/* Unregisters `client`, exactly once however often it is called. Keeps a pending exception. */
+void bridge_leave(Client *client);
+
+/* Parks `client` until there is something to read or its heartbeat is due. Returns a new reference to the future that
+ * tells (it is done already if there is something to read), or NULL with an exception. */
+PyObject *bridge_park(Client *client);
+
+/* Reads the next Chunk of at most `max_events` events. Returns FW_OK with a new reference in *chunk, FW_EAGAIN, FW_EEND,
+ * or FW_ENOMEM with an exception (of any type) set. */
+int bridge_read(Client *client, size_t max_events, PyObject **chunk);
+
+/* After a publish, close or finish: wakes each bridge with parked clients. Drops the clients of a closed loop. Every
+ * bridge is tried; returns 0, or -1 with the first other exception. */
+int bridges_wake(BridgeList *list);
+
+/* Whether a client that is parked has been pruned. */
+bool bridges_pruned_parked(const BridgeList *list);
+
+/* Finishes all clients on `loop`: they read what they are owed, then end. Returns 0 or -1 as bridges_wake does. */
+int bridges_finish(BridgeList *list, PyObject *loop);
+
+/* The Broadcaster goes; its bridges must forget the list. */
+void bridges_detach(BridgeList *list);
+
+#endif

@@ -1,0 +1,526 @@
+#include "py/broadcaster.h"
+
+#include "core/status.h"
+#include "py/encode.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <structmember.h>
+
+#define BUFFER_SIZE 256
+#define WARN_EVERY 60.0       /* seconds */
+#define RETRY_LOWEST 0.1      /* seconds */
+#define RETRY_HIGHEST 2147483 /* seconds; 31 bits of milliseconds */
+
+/* ---- construction ---- */
+
+/* Like the original, a subclass may forget super().__init__(): the defaults hold from here on. */
+static PyObject *broadcaster_new(PyTypeObject *type, PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwargs))
+{
+    fw_state *state = fw_state_of_type(type);
+    Broadcaster *self = state != NULL ? (Broadcaster *)type->tp_alloc(type, 0) : NULL; /* zeroed */
+    if (self == NULL)
+        return NULL;
+    self->state = state;
+    self->strict = self->graceful_exit = 1;
+    self->buffer_size = BUFFER_SIZE;
+    self->heartbeat_interval = Py_NewRef(Py_None);
+    self->retry = Py_NewRef(Py_None);
+    self->clients = PyList_New(0);
+    self->event_types = PySet_New(NULL);
+    self->hub = fw_hub_new();
+    if (self->hub == NULL)
+        fw_raise(FW_ENOMEM);
+    else
+        fw_hub_set_limits(self->hub, (struct fw_limits){.events = BUFFER_SIZE});
+    if (self->hub == NULL || self->clients == NULL || self->event_types == NULL)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+/* Reads a number of seconds. Returns 0, or -1 with TypeError. */
+static int to_seconds(PyObject *number, const char *must, double *seconds)
+{
+    if (PyUnicode_Check(number) || PyBool_Check(number) || !PyNumber_Check(number) || PyComplex_Check(number)) {
+        PyErr_Format(PyExc_TypeError, "%s, not %.100s", must, Py_TYPE(number)->tp_name);
+        return -1;
+    }
+    *seconds = PyFloat_AsDouble(number);
+    if (*seconds == -1.0 && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+            return -1;
+        PyErr_Clear(); /* an int beyond every float */
+        *seconds = INFINITY;
+    }
+    return 0;
+}
+
+static int check_interval(PyObject *number, double *interval)
+{
+    *interval = 0;
+    if (number == Py_None)
+        return 0;
+    if (to_seconds(number, "heartbeat_interval must be a number of seconds or None", interval) < 0)
+        return -1;
+    if (isfinite(*interval) && *interval > 0)
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "heartbeat_interval must be None or a finite number of seconds above 0");
+    return -1;
+}
+
+static int check_retry(PyObject *retry)
+{
+    static const char must[] = "retry must be a number of seconds, a pair (low, high) of them, or None";
+    double low, high;
+    if (retry == Py_None)
+        return 0;
+    if (PyTuple_Check(retry)) {
+        if (PyTuple_GET_SIZE(retry) != 2) {
+            PyErr_SetString(PyExc_ValueError, must);
+            return -1;
+        }
+        if (to_seconds(PyTuple_GET_ITEM(retry, 0), must, &low) < 0 || to_seconds(PyTuple_GET_ITEM(retry, 1), must, &high) < 0)
+            return -1;
+    } else {
+        if (to_seconds(retry, must, &low) < 0)
+            return -1;
+        high = low;
+    }
+    if (RETRY_LOWEST <= low && low <= high && high <= RETRY_HIGHEST) /* false for NaN */
+        return 0;
+    PyErr_Format(PyExc_ValueError, "retry must be between 0.1 and %d seconds, and low not above high", RETRY_HIGHEST);
+    return -1;
+}
+
+static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"buffer_size", "strict", "heartbeat_interval", "retry", "graceful_exit", NULL};
+    Broadcaster *self = (Broadcaster *)op;
+    PyObject *size = NULL, *interval_object = Py_None, *retry = Py_None;
+    int strict = 1, graceful_exit = 1, overflow = 0;
+    double interval;
+    long long events = BUFFER_SIZE;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pOOp:Broadcaster", names, &size, &strict, &interval_object, &retry,
+                                     &graceful_exit))
+        return -1;
+    if (size != NULL) {
+        if (!PyLong_Check(size)) {
+            PyErr_Format(PyExc_TypeError, "buffer_size must be an int, not %.100s", Py_TYPE(size)->tp_name);
+            return -1;
+        }
+        events = PyLong_AsLongLongAndOverflow(size, &overflow);
+        if (overflow != 0) /* more than can ever wait */
+            events = overflow > 0 ? PY_SSIZE_T_MAX : 0;
+    }
+    if (check_interval(interval_object, &interval) < 0 || check_retry(retry) < 0)
+        return -1;
+    int status = fw_hub_set_limits(self->hub, (struct fw_limits){.events = events > 0 ? (uint64_t)events : 0});
+    if (status != FW_OK) {
+        fw_raise(status);
+        return -1;
+    }
+    self->buffer_size = (Py_ssize_t)events;
+    self->strict = (char)strict;
+    self->graceful_exit = (char)graceful_exit;
+    self->interval = interval;
+    Py_SETREF(self->heartbeat_interval, Py_NewRef(interval_object));
+    Py_SETREF(self->retry, Py_NewRef(retry));
+    return 0;
+}
+
+static int broadcaster_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Broadcaster *self = (Broadcaster *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->clients);
+    Py_VISIT(self->heartbeat_interval);
+    Py_VISIT(self->retry);
+    return 0;
+}
+
+/* Only the list can be part of a cycle. It is emptied, not dropped: subscriptions may still hold us. */
+static int broadcaster_clear(PyObject *op)
+{
+    PyObject *clients = ((Broadcaster *)op)->clients;
+    return clients != NULL ? PyList_SetSlice(clients, 0, PyList_GET_SIZE(clients), NULL) : 0;
+}
+
+static void broadcaster_dealloc(PyObject *op)
+{
+    Broadcaster *self = (Broadcaster *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    bridges_detach(&self->bridges);
+    Py_CLEAR(self->clients);
+    Py_CLEAR(self->event_types);
+    Py_CLEAR(self->heartbeat_interval);
+    Py_CLEAR(self->retry);
+    fw_hub_unref(self->hub);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* ---- calls ---- */
+
+/* The arguments (event, data) of a METH_FASTCALL method. Returns 0 with borrowed references, or -1 with TypeError. */
+static int event_and_data(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **found)
+{
+    static const char *const names[] = {"event", "data"};
+    found[0] = found[1] = NULL;
+    if (nargs > 2) {
+        PyErr_Format(PyExc_TypeError, "%s() takes 2 arguments (%zd given)", function, nargs);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < nargs; i++)
+        found[i] = args[i];
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        int at = PyUnicode_CompareWithASCIIString(name, "event") == 0  ? 0
+                 : PyUnicode_CompareWithASCIIString(name, "data") == 0 ? 1
+                                                                       : -1;
+        if (at < 0 || found[at] != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() got %s argument '%U'", function,
+                         at < 0 ? "an unexpected keyword" : "multiple values for", name);
+            return -1;
+        }
+        found[at] = args[nargs + i];
+    }
+    for (int i = 0; i < 2; i++)
+        if (found[i] == NULL) {
+            PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'", function, names[i]);
+            return -1;
+        }
+    return 0;
+}
+
+static PyObject *broadcaster_format_sse(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Broadcaster *self = (Broadcaster *)op;
+    PyObject *found[2], *result = NULL;
+    if (event_and_data("_format_sse", args, nargs, kwnames, found) < 0)
+        return NULL;
+    PyObject *name = encode_name(found[0], "event");
+    if (name == NULL)
+        return NULL;
+    Field event = {NULL, {NULL, 0}}, data = event;
+    if (encode_text(name, &event) == 0 && encode_data(self->state, found[1], &data) == 0)
+        result = encode_wire(&(struct fw_event){.event = event.text, .data = data.text, .retry = FW_NO_RETRY});
+    field_clear(&event);
+    field_clear(&data);
+    Py_DECREF(name);
+    return result;
+}
+
+/* A name that is legal on the wire, as an exact str; or NULL with TypeError, UnicodeEncodeError or ValueError. */
+static PyObject *legal_name(PyObject *name, const char *what)
+{
+    PyObject *exact = encode_name(name, what);
+    Field field = {NULL, {NULL, 0}};
+    if (exact == NULL)
+        return NULL;
+    int result = encode_text(exact, &field);
+    if (result == 0 && !fw_wire_one_line(field.text)) {
+        PyErr_Format(PyExc_ValueError, "%s must not contain CR, LF or NUL: it is one line on the wire", what);
+        result = -1;
+    }
+    field_clear(&field);
+    if (result < 0)
+        Py_CLEAR(exact);
+    return exact;
+}
+
+static PyObject *broadcaster_register_event(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t keywords = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
+    if (nargs + keywords != 1 || (keywords == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "name") != 0))
+        return PyErr_Format(PyExc_TypeError, "register_event() takes exactly one argument: 'name'");
+    PyObject *name = legal_name(args[0], "name");
+    if (name == NULL)
+        return NULL;
+    int result = PySet_Add(((Broadcaster *)op)->event_types, name);
+    Py_DECREF(name);
+    if (result < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static void *raise_unregistered(Broadcaster *self, PyObject *name)
+{
+    PyObject *registered = PySequence_List(self->event_types);
+    if (registered != NULL && PyList_Sort(registered) == 0)
+        PyErr_Format(PyExc_ValueError, "unregistered event type %R; call register_event(%R) first (registered: %R)", name, name,
+                     registered);
+    Py_XDECREF(registered);
+    return NULL;
+}
+
+/* Whether _format_sse is still ours: neither a subclass nor the instance has replaced it. 1, 0, or -1 with an exception
+ * and, for 0, the replacement in *override. */
+static int formats_itself(PyObject *op, PyObject **override)
+{
+    PyObject *method = PyObject_GetAttr(op, ((Broadcaster *)op)->state->name_format_sse);
+    if (method == NULL)
+        return -1;
+    if (PyCFunction_Check(method) && PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))broadcaster_format_sse &&
+        PyCFunction_GET_SELF(method) == op) {
+        Py_DECREF(method);
+        return 1;
+    }
+    *override = method;
+    return 0;
+}
+
+/* Validates and formats; a new frame, or NULL with an exception and nothing sent. */
+static struct fw_frame *make_frame(PyObject *op, PyObject *name, PyObject *event, PyObject *data)
+{
+    PyObject *override = NULL;
+    int ours = formats_itself(op, &override);
+    if (ours != 0)
+        return ours > 0 ? encode_frame(((Broadcaster *)op)->state, name, data) : NULL;
+    struct fw_frame *frame = NULL;
+    PyObject *legal = legal_name(name, "event"), *text = NULL;
+    if (legal != NULL)
+        text = PyObject_CallFunctionObjArgs(override, event, data, NULL);
+    if (text != NULL && !PyUnicode_Check(text))
+        PyErr_Format(PyExc_TypeError, "_format_sse() must return a str, not %.100s", Py_TYPE(text)->tp_name);
+    else if (text != NULL)
+        frame = encode_raw_frame(text);
+    Py_XDECREF(text);
+    Py_XDECREF(legal);
+    Py_DECREF(override);
+    return frame;
+}
+
+/* Removes the very object `queue`, if it is still there. Returns 1, 0, or -1 with an exception. */
+static int remove_client(PyObject *clients, PyObject *queue)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(clients); i++)
+        if (PyList_GET_ITEM(clients, i) == queue)
+            return PyList_SetSlice(clients, i, i + 1, NULL) < 0 ? -1 : 1;
+    return 0;
+}
+
+/* Gives `frame` to the caller's own queues: a snapshot of them is walked, full ones are pruned and counted. Every queue is
+ * tried; returns 0, or -1 with the first exception. */
+static int put_to_queues(Broadcaster *self, const struct fw_frame *frame, uint64_t *pruned)
+{
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    PyObject *text = encode_frame_text(frame);
+    PyObject *queues = text != NULL ? PyList_AsTuple(self->clients) : NULL;
+    if (queues == NULL) {
+        Py_XDECREF(text);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(queues); i++) {
+        PyObject *stack[2] = {PyTuple_GET_ITEM(queues, i), text};
+        PyObject *done = PyObject_VectorcallMethod(self->state->name_put_nowait, stack, 2, NULL);
+        if (done == NULL && PyErr_ExceptionMatches(self->state->queue_full)) {
+            PyErr_Clear();
+            if (remove_client(self->clients, stack[0]) > 0)
+                ++*pruned;
+        }
+        Py_XDECREF(done);
+        if (PyErr_Occurred()) {
+            if (type == NULL)
+                PyErr_Fetch(&type, &value, &traceback);
+            else
+                PyErr_Clear();
+        }
+    }
+    Py_DECREF(queues);
+    Py_DECREF(text);
+    if (type == NULL)
+        return 0;
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+static int log_pruned(Broadcaster *self, uint64_t pruned, bool was_parked)
+{
+    struct fw_hub_counts counts = fw_hub_counts(self->hub);
+    unsigned long long remain = counts.clients + (unsigned long long)PyList_GET_SIZE(self->clients);
+    PyObject *done = PyObject_CallMethod(self->state->logger, "debug", "sKK", "pruned %d slow SSE clients (%d remain)",
+                                         (unsigned long long)pruned, remain);
+    if (done != NULL && was_parked && (self->warned_at == 0 || fw_now() - self->warned_at >= WARN_EVERY)) {
+        self->warned_at = fw_now();
+        Py_SETREF(done, PyObject_CallMethod(self->state->logger, "warning", "sKn",
+                                            "pruned %d SSE clients that had no chance to read: more than buffer_size=%d events "
+                                            "were broadcast while their event loop had no turn; await between broadcasts, or "
+                                            "raise buffer_size",
+                                            (unsigned long long)pruned, self->buffer_size));
+    }
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+static PyObject *broadcaster_broadcast(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Broadcaster *self = (Broadcaster *)op;
+    PyObject *found[2];
+    struct fw_frame *frame = NULL;
+    struct fw_published published;
+    if (event_and_data("broadcast", args, nargs, kwnames, found) < 0)
+        return NULL;
+    PyObject *name = encode_name(found[0], "event");
+    if (name == NULL)
+        return NULL;
+    int known = self->strict ? PySet_Contains(self->event_types, name) : 1;
+    if (known > 0)
+        frame = make_frame(op, name, found[0], found[1]);
+    else if (known == 0)
+        raise_unregistered(self, name);
+    Py_DECREF(name);
+    if (frame == NULL)
+        return NULL;
+
+    int status = fw_hub_publish(self->hub, frame, &published);
+    if (status != FW_OK) {
+        fw_frame_unref(frame);
+        return fw_raise(status);
+    }
+    /* From here on the event is out. Every step is taken, whatever the ones before it raised. */
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    bool was_parked = published.pruned != 0 && bridges_pruned_parked(&self->bridges);
+    int failed = bridges_wake(&self->bridges);
+    if (PyList_GET_SIZE(self->clients) != 0) {
+        PyErr_Fetch(&type, &value, &traceback);
+        failed |= put_to_queues(self, frame, &published.pruned);
+        if (type != NULL)
+            PyErr_Restore(type, value, traceback);
+    }
+    fw_frame_unref(frame);
+    if (failed || (published.pruned != 0 && log_pruned(self, published.pruned, was_parked) < 0))
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *broadcaster_close(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Broadcaster *self = (Broadcaster *)op;
+    fw_hub_close(self->hub);
+    if (bridges_wake(&self->bridges) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *broadcaster_end_streams(PyObject *op, PyObject *loop)
+{
+    if (bridges_finish(&((Broadcaster *)op)->bridges, loop) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *broadcaster_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Broadcaster *self = (Broadcaster *)op;
+    struct fw_hub_counts counts = fw_hub_counts(self->hub);
+    fw_hub_check(self->hub);
+    return Py_BuildValue("{sKsKsKsKsO}", "clients", (unsigned long long)counts.clients, "published",
+                         (unsigned long long)counts.head, "frames", (unsigned long long)counts.frames, "bytes",
+                         (unsigned long long)counts.bytes, "closed", counts.closed ? Py_True : Py_False);
+}
+
+/* ---- attributes ---- */
+
+static PyObject *get_event_types(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyFrozenSet_New(((Broadcaster *)op)->event_types);
+}
+
+static PyObject *get_client_count(PyObject *op, void *Py_UNUSED(closure))
+{
+    Broadcaster *self = (Broadcaster *)op;
+    return PyLong_FromUnsignedLongLong(fw_hub_counts(self->hub).clients + (size_t)PyList_GET_SIZE(self->clients));
+}
+
+static PyObject *get_closed(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(fw_hub_counts(((Broadcaster *)op)->hub).closed);
+}
+
+static PyGetSetDef broadcaster_getset[] = {
+    {"event_types", get_event_types, NULL, "The registered event types, a frozenset copy.", NULL},
+    {"client_count", get_client_count, NULL,
+     "The number of clients whose stream has begun and has neither ended nor been pruned.", NULL},
+    {"_closed", get_closed, NULL, "Whether close() has been called.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef broadcaster_members[] = {
+    {"_clients", T_OBJECT, offsetof(Broadcaster, clients), READONLY, "The caller's own queues: a list."},
+    {"_event_types", T_OBJECT, offsetof(Broadcaster, event_types), READONLY, "The registered event types: a set."},
+    {"_buffer_size", T_PYSSIZET, offsetof(Broadcaster, buffer_size), READONLY, "Events that may wait for a client."},
+    {"_strict", T_BOOL, offsetof(Broadcaster, strict), READONLY, "Whether event types must be registered."},
+    {"_heartbeat_interval", T_OBJECT, offsetof(Broadcaster, heartbeat_interval), READONLY, "In seconds, or None."},
+    {"_retry", T_OBJECT, offsetof(Broadcaster, retry), READONLY, "In seconds, a pair (low, high), or None."},
+    {"_graceful_exit", T_BOOL, offsetof(Broadcaster, graceful_exit), READONLY, "Whether signals end the streams."},
+    {NULL, 0, 0, 0, NULL},
+};
+
+PyDoc_STRVAR(register_event_doc, "register_event($self, /, name)\n"
+                                 "--\n\n"
+                                 "Declare an allowed event type. Idempotent.\n\n"
+                                 "Raises TypeError if name is not a str, ValueError if it contains CR, LF or NUL.");
+
+PyDoc_STRVAR(broadcast_doc,
+             "broadcast($self, /, event, data)\n"
+             "--\n\n"
+             "Send an event to all connected clients.\n\n"
+             "data is a str, sent as it is with one `data:` line for each of its lines (WHATWG HTML, 9.2.6), or anything that\n"
+             "msgspec encodes as JSON. Returns at once; may be called from any thread, from signal handlers and destructors.\n"
+             "Clients that have buffer_size events waiting already are pruned: they get those, then their stream ends.\n\n"
+             "Raises ValueError if event is not registered (strict mode) or contains CR, LF or NUL, UnicodeEncodeError for a\n"
+             "lone surrogate, TypeError for data of a wrong type. Then nothing was sent to anybody.");
+
+PyDoc_STRVAR(format_sse_doc, "_format_sse($self, /, event, data)\n"
+                             "--\n\n"
+                             "Return the event as text/event-stream text (WHATWG HTML, 9.2.5), as broadcast() sends it.");
+
+PyDoc_STRVAR(close_doc, "close($self, /)\n"
+                        "--\n\n"
+                        "End every stream once it has sent what it owes. Streams that begin later end at once; broadcast() still\n"
+                        "validates and reaches nobody. Idempotent; from any thread.");
+
+PyDoc_STRVAR(end_streams_doc, "_end_streams($self, loop, /)\n"
+                              "--\n\n"
+                              "End the streams on one event loop once they have sent what they owe. From that loop.");
+
+PyDoc_STRVAR(counts_doc, "_counts($self, /)\n"
+                         "--\n\n"
+                         "Return what the core counts: clients, events published, frames and bytes of text held, closed.");
+
+static PyMethodDef broadcaster_methods[] = {
+    {"register_event", (PyCFunction)(void (*)(void))broadcaster_register_event, METH_FASTCALL | METH_KEYWORDS,
+     register_event_doc},
+    {"broadcast", (PyCFunction)(void (*)(void))broadcaster_broadcast, METH_FASTCALL | METH_KEYWORDS, broadcast_doc},
+    {"_format_sse", (PyCFunction)(void (*)(void))broadcaster_format_sse, METH_FASTCALL | METH_KEYWORDS, format_sse_doc},
+    {"close", broadcaster_close, METH_NOARGS, close_doc},
+    {"_end_streams", broadcaster_end_streams, METH_O, end_streams_doc},
+    {"_counts", broadcaster_counts, METH_NOARGS, counts_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(broadcaster_doc,
+             "Broadcaster(buffer_size=256, *, strict=True, heartbeat_interval=None, retry=None, graceful_exit=True)\n"
+             "--\n\n"
+             "One log of events and the clients that read it: everything but the streams.");
+
+static PyType_Slot broadcaster_slots[] = {
+    {Py_tp_doc, (void *)broadcaster_doc},
+    {Py_tp_new, broadcaster_new},
+    {Py_tp_init, broadcaster_init},
+    {Py_tp_traverse, broadcaster_traverse},
+    {Py_tp_clear, broadcaster_clear},
+    {Py_tp_dealloc, broadcaster_dealloc},
+    {Py_tp_methods, broadcaster_methods},
+    {Py_tp_members, broadcaster_members},
+    {Py_tp_getset, broadcaster_getset},
+    {0, NULL},
+};
+
+PyType_Spec broadcaster_spec = {
+    .name = "fastware_sse._core.Broadcaster",
+    .basicsize = sizeof(Broadcaster),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = broadcaster_slots,
+};

@@ -1,0 +1,25 @@
+/* The base type of Broadcaster: arguments, registry, strict check, encoding, publish, wake. */
+#ifndef FW_PY_BROADCASTER_H
+#define FW_PY_BROADCASTER_H
+
+#include "py/bridge.h"
+
+typedef struct {
+    PyObject_HEAD
+    fw_state *state;
+    struct fw_hub *hub; /* owned reference */
+    BridgeList bridges;
+    PyObject *clients;     /* list of foreign queues */
+    PyObject *event_types; /* set of exact str */
+    PyObject *heartbeat_interval; /* as it was given: a number, or None */
+    PyObject *retry;              /* likewise: a number, a pair, or None */
+    double interval;              /* of heartbeats in seconds, 0 for none */
+    Py_ssize_t buffer_size;
+    char strict;
+    char graceful_exit;
+    double warned_at; /* on the monotonic clock, in seconds; 0 for never */
+} Broadcaster;
+
+extern PyType_Spec broadcaster_spec;
+
+#endif

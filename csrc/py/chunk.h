@@ -1,0 +1,15 @@
+/* Chunk: a `str` that has its UTF-8 bytes ready.
+ *
+ * Frameworks promise `str` chunks and call chunk.encode() once for each client; ours returns the same bytes object to
+ * all of them. */
+#ifndef FW_PY_CHUNK_H
+#define FW_PY_CHUNK_H
+
+#include "py/state.h"
+
+extern PyType_Spec chunk_spec;
+
+/* Returns a new Chunk around `bytes` (valid UTF-8; a reference is taken), or NULL with an exception. */
+PyObject *chunk_new(fw_state *state, PyObject *bytes);
+
+#endif

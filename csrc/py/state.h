@@ -1,0 +1,48 @@
+/* The state of one instance of the module, and the one door from status codes to exceptions.
+ *
+ * All of csrc/py runs with the GIL held, which is also the lock of every field that no comment says otherwise of.
+ */
+#ifndef FW_PY_STATE_H
+#define FW_PY_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+typedef struct {
+    PyTypeObject *chunk_type;
+    PyTypeObject *bridge_type;
+    PyTypeObject *subscription_type;
+    PyTypeObject *broadcaster_type;
+
+    PyObject *json_encode;      /* msgspec.json.encode */
+    PyObject *get_running_loop; /* asyncio.get_running_loop */
+    PyObject *queue_full;       /* asyncio.QueueFull */
+    PyObject *invalid_state;    /* asyncio.InvalidStateError */
+    PyObject *logger;           /* logging.getLogger("fastware_sse") */
+    PyObject *str_encode;       /* str.encode */
+    PyObject *heartbeat;        /* the Chunk ": heartbeat\n\n" */
+
+    PyObject *name_call_later; /* interned method names, and ("context",) */
+    PyObject *name_call_soon;
+    PyObject *name_call_soon_threadsafe;
+    PyObject *name_cancel;
+    PyObject *name_create_future;
+    PyObject *name_format_sse;
+    PyObject *name_is_closed;
+    PyObject *name_put_nowait;
+    PyObject *name_set_result;
+    PyObject *names_context;
+} fw_state;
+
+extern struct PyModuleDef fw_module_def;
+
+/* Returns the state behind `type`, which is one of ours or a subclass; never NULL while an instance lives. */
+fw_state *fw_state_of_type(PyTypeObject *type);
+
+/* Sets the exception that belongs to a negative status of the core, and returns NULL. */
+void *fw_raise(int status);
+
+/* The monotonic clock, in seconds. */
+double fw_now(void);
+
+#endif

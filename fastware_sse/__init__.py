@@ -1,0 +1,13 @@
+"""Server-sent events to every connected browser: the Broadcaster of the fastware framework, with its hot path in C.
+
+    from fastware_sse import Broadcaster, sse_route
+
+Importing this imports neither fastware nor any server.
+"""
+
+from ._install import install
+from .broadcaster import Broadcaster, sse_route
+
+__all__ = ["Broadcaster", "install", "sse_route"]
+
+__version__ = "0.1.0"

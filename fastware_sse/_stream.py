@@ -1,0 +1,95 @@
+"""The async generators behind a stream: from a subscription (or a caller's own queue) to chunks, and their cleanup."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from . import _exit
+from ._core import Chunk, Subscription
+
+if TYPE_CHECKING:
+    from .broadcaster import Broadcaster
+
+_HEARTBEAT = Chunk(": heartbeat\n\n")
+
+
+async def event_stream(
+    broadcaster: Broadcaster, subscription: Subscription, first: list[Chunk]
+) -> AsyncGenerator[str, None]:
+    """Register at the first step, send `first`, then the events as they come.
+
+    A cancelled step ends the stream instead of raising: the driving loop sees StopAsyncIteration.
+    """
+    subscription.join()
+    watch = _exit.enter(broadcaster, subscription)
+    try:
+        for chunk in first:
+            yield chunk
+        first = []  # may be large, and the stream may live for days
+        while True:
+            for chunk in subscription:
+                yield chunk
+            waiter = subscription.park()
+            if waiter is None:
+                return
+            await waiter
+    except asyncio.CancelledError:
+        return
+    finally:
+        subscription.close()
+        if watch is not None:
+            watch.leave(broadcaster)
+
+
+async def empty_stream() -> AsyncGenerator[str, None]:
+    """Answer HEAD: headers and an end, never a client."""
+    return
+    yield
+
+
+def is_event_stream(generator: object) -> bool:
+    """Whether `generator` comes from event_stream(), and not from an override of it."""
+    return getattr(generator, "ag_code", None) is event_stream.__code__
+
+
+async def queue_stream(
+    broadcaster: Broadcaster, queue: asyncio.Queue[str], first: list[Chunk]
+) -> AsyncGenerator[str, None]:
+    """Send `first`, then what broadcast() puts into `queue`, until it was pruned (has left `_clients`) and is empty."""
+    if not broadcaster._closed:
+        broadcaster._clients.append(queue)
+    getter: asyncio.Task[str] | None = None
+    loop = asyncio.get_running_loop()
+    watch = _exit.enter(broadcaster, None)
+    try:
+        for chunk in first:
+            yield chunk
+        while True:
+            if getter is None and not queue.empty():
+                yield queue.get_nowait()
+                continue
+            if queue.empty() and queue not in broadcaster._clients:
+                return
+            if getter is None:
+                getter = loop.create_task(queue.get())
+                broadcaster._queue_getters.add(getter)
+            done, _ = await asyncio.wait({getter}, timeout=broadcaster._heartbeat_interval)
+            if not done:
+                yield _HEARTBEAT
+                continue
+            broadcaster._queue_getters.discard(getter)
+            finished, getter = getter, None
+            if not finished.cancelled():  # otherwise the stream was told to end: look at the queue again
+                yield finished.result()
+    except asyncio.CancelledError:
+        return
+    finally:
+        if queue in broadcaster._clients:
+            broadcaster._clients.remove(queue)
+        if getter is not None:
+            broadcaster._queue_getters.discard(getter)
+            getter.cancel()
+        if watch is not None:
+            watch.leave(broadcaster)

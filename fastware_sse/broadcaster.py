@@ -1,0 +1,148 @@
+"""Broadcaster: the C type with its streams, and sse_route."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._stream import empty_stream, event_stream, is_event_stream, queue_stream
+
+if TYPE_CHECKING:
+    from fastware import Request, StreamResponse
+
+__all__ = ["Broadcaster", "sse_route"]
+
+_HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
+
+
+class Broadcaster(_core.Broadcaster):
+    """Manages SSE clients and broadcasts typed events to all of them.
+
+    buffer_size: events that may wait for a client; the broadcast that finds that many waiting prunes it (it still gets
+        them, then its stream ends and EventSource reconnects). 0 or less: unbounded.
+    strict: broadcasting an event that register_event() has not declared raises ValueError.
+    heartbeat_interval: seconds without an event after which a client gets a comment, or None.
+    retry: seconds, or a pair (low, high) from which each connection draws, that a browser is told to wait before it
+        reconnects (the `retry` field of WHATWG HTML, 9.2.6); None leaves it to the browser.
+    graceful_exit: SIGINT and SIGTERM end the streams of the main thread's event loop, so that the server can stop.
+
+    Raises TypeError or ValueError that names the argument.
+    """
+
+    async def stream(self, request: Request, initial: list[tuple[str, Any]] | None = None) -> StreamResponse:
+        """Return fastware's StreamResponse for an SSE endpoint.
+
+        The client is registered when its first chunk is asked for. `initial` are (event, data) pairs for this client alone,
+        sent before any broadcast, in strict mode too. HEAD gets the headers and an end.
+
+        Raises what broadcast() raises for a bad pair in `initial`, and ImportError if fastware is not installed.
+        """
+        first = self._first_chunks(initial)
+        subscription = None
+        generator: AsyncGenerator[str, None]
+        if _method(request) == "HEAD":
+            generator = empty_stream()
+        elif getattr(self._event_generator, "__func__", None) is not Broadcaster._event_generator:
+            queue: asyncio.Queue[str] = asyncio.Queue(self._buffer_size)
+            generator = self._event_generator(queue, initial) if initial else self._event_generator(queue)
+        else:
+            subscription = _core.Subscription(self)
+            generator = event_stream(self, subscription, first)
+        response = _stream_response(generator)
+        response._subscription = subscription  # for sse_route
+        return response
+
+    async def _event_generator(
+        self, queue: asyncio.Queue[str], initial: list[tuple[str, Any]] | None = None
+    ) -> AsyncGenerator[str, None]:
+        """Yield what broadcast() puts into `queue`, which is registered as a client from the first step to the end.
+
+        For the event loop's own thread only.
+        """
+        generator = queue_stream(self, queue, self._first_chunks(initial))
+        try:
+            async for chunk in generator:
+                yield chunk
+        finally:
+            await generator.aclose()
+
+    def close(self) -> None:
+        """End every stream once it has sent what it owes, and later ones at once. Idempotent; from any thread.
+
+        broadcast() still validates afterwards, and reaches nobody.
+        """
+        super().close()
+        self._clients.clear()
+        for getter in list(self._queue_getters):
+            _cancel_threadsafe(getter)
+
+    def _end_streams(self, loop: asyncio.AbstractEventLoop, /) -> None:
+        super()._end_streams(loop)
+        for getter in list(self._queue_getters):
+            if getter.get_loop() is loop:
+                getter.cancel()
+
+    @property
+    def _queue_getters(self) -> set[asyncio.Task[str]]:
+        """The tasks in which _event_generator waits for a queue, to be cancelled when the stream is to end."""
+        getters: set[asyncio.Task[str]] = self.__dict__.setdefault("_queue_getters_", set())
+        return getters
+
+    def _first_chunks(self, initial: list[tuple[str, Any]] | None) -> list[_core.Chunk]:
+        chunks = []
+        if self._retry is not None:
+            low, high = self._retry if isinstance(self._retry, tuple) else (self._retry, self._retry)
+            chunks.append(_core.Chunk(_core.wire(retry=round(random.uniform(low, high) * 1000))))
+        if initial is None:
+            return chunks
+        if not isinstance(initial, (list, tuple)):
+            raise TypeError(f"initial must be a list of (event, data) pairs, not {type(initial).__name__}")
+        for index, pair in enumerate(initial):
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise TypeError(f"initial[{index}] must be a pair (event, data), not {type(pair).__name__}")
+            event, data = pair
+            _core.wire(event, "")  # an overridden _format_sse need not check the name
+            chunks.append(_core.Chunk(self._format_sse(event, data)))
+        return chunks
+
+
+def sse_route(broadcaster: Broadcaster) -> Callable[[Request], Awaitable[StreamResponse]]:
+    """Return an async handler for `router.add_route("GET", "/events", handler)`.
+
+    Events that wait together leave as one chunk of at most 64 KiB, a larger one alone and whole.
+    """
+
+    async def handler(request: Request) -> StreamResponse:
+        response = await broadcaster.stream(request)
+        subscription = getattr(response, "_subscription", None)
+        if subscription is not None and is_event_stream(response.generator):
+            subscription.coalesce = True
+        return response
+
+    return handler
+
+
+def _method(request: object) -> str | None:
+    scope = getattr(request, "scope", None)
+    return scope.get("method") if isinstance(scope, dict) else None
+
+
+def _stream_response(generator: AsyncGenerator[str, None]) -> StreamResponse:
+    try:
+        from fastware import StreamResponse
+    except ImportError as error:
+        raise ImportError(
+            "Broadcaster.stream() answers with fastware's StreamResponse, but fastware cannot be imported; "
+            "install it with: pip install 'fastware-sse[fastware]'"
+        ) from error
+    return StreamResponse(generator, content_type="text/event-stream", headers=dict(_HEADERS))
+
+
+def _cancel_threadsafe(getter: asyncio.Task[str]) -> None:
+    try:
+        getter.get_loop().call_soon_threadsafe(getter.cancel)
+    except RuntimeError:
+        pass  # the loop is closed, and with it the stream
