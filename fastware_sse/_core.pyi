@@ -41,6 +41,8 @@ class Broadcaster:
         """End every stream once it has sent what it owes; from any thread."""
     def _format_sse(self, event: str, data: Any) -> str:
         """Return the event as text/event-stream text."""
+    def _subscribe(self) -> Subscription:
+        """Return a new Subscription, which becomes a client when it joins."""
     def _end_streams(self, loop: asyncio.AbstractEventLoop, /) -> None:
         """End the streams on one event loop; from that loop."""
     def _counts(self) -> dict[str, int]:
@@ -69,7 +71,6 @@ class Subscription(Iterator[Chunk]):
     coalesce: bool
     """Whether events that wait together are read as one chunk of at most 64 KiB; else one event a chunk."""
 
-    def __new__(cls, broadcaster: Broadcaster) -> Subscription: ...
     def __next__(self) -> Chunk: ...
     def join(self) -> None:
         """Register on the running event loop. Raises RuntimeError if there is none, or on a second call."""

@@ -1,8 +1,8 @@
 """Graceful exit: SIGINT and SIGTERM end the streams of the main thread's loop, then do what they did before.
 
 Servers wait for open responses before they tell anybody that they stop, so without this an open stream keeps them
-waiting for ever. While streams are open on the main thread's loop, a handler of ours stands in front of the server's; it
-is put in place by the streams themselves, since servers install theirs late, and is taken away by the last of them.
+waiting for ever. While streams are open on the main thread's loop, a handler of ours stands in front of the server's.
+The streams put it in place themselves, since servers install theirs late, and the last of them takes it away.
 """
 
 from __future__ import annotations

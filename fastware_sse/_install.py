@@ -12,19 +12,20 @@ from .broadcaster import Broadcaster, sse_route
 def install() -> None:
     """Make `from fastware import Broadcaster, sse_route` (and `from fastware.sse import ...`) give ours.
 
-    Call it before the imports that it is meant for; a name that was imported earlier stays the original, and so does the
-    Broadcaster of an app that create_app() has made already: a RuntimeWarning says so. Idempotent.
+    Call it before the imports that it is meant for. A name that was imported earlier stays the original, and so does
+    the Broadcaster of an app that create_app() has made already: a RuntimeWarning says so. Idempotent.
+
     Raises ImportError if fastware is not installed.
     """
     import fastware
     import fastware.sse
 
-    if fastware.sse.Broadcaster is Broadcaster:
+    original: type = fastware.sse.Broadcaster
+    original_route: object = fastware.sse.sse_route
+    if original is Broadcaster:
         return
-    original, original_route = fastware.sse.Broadcaster, fastware.sse.sse_route
     for module in (fastware, fastware.sse):
-        module.Broadcaster = Broadcaster
-        module.sse_route = sse_route
+        vars(module).update(Broadcaster=Broadcaster, sse_route=sse_route)
 
     late = sorted(
         name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,8 @@ class Broadcaster(_core.Broadcaster):
     async def stream(self, request: Request, initial: list[tuple[str, Any]] | None = None) -> StreamResponse:
         """Return fastware's StreamResponse for an SSE endpoint.
 
-        The client is registered when its first chunk is asked for. `initial` are (event, data) pairs for this client alone,
-        sent before any broadcast, in strict mode too. HEAD gets the headers and an end.
+        The client is registered when its first chunk is asked for. `initial` are (event, data) pairs for this client
+        alone, sent before any broadcast; their events need not be registered. HEAD gets the headers and an end.
 
         Raises what broadcast() raises for a bad pair in `initial`, and ImportError if fastware is not installed.
         """
@@ -49,10 +50,10 @@ class Broadcaster(_core.Broadcaster):
             queue: asyncio.Queue[str] = asyncio.Queue(self._buffer_size)
             generator = self._event_generator(queue, initial) if initial else self._event_generator(queue)
         else:
-            subscription = _core.Subscription(self)
+            subscription = self._subscribe()
             generator = event_stream(self, subscription, first)
         response = _stream_response(generator)
-        response._subscription = subscription  # for sse_route
+        response._subscription = subscription  # type: ignore[attr-defined]  # for sse_route
         return response
 
     async def _event_generator(
@@ -142,7 +143,5 @@ def _stream_response(generator: AsyncGenerator[str, None]) -> StreamResponse:
 
 
 def _cancel_threadsafe(getter: asyncio.Task[str]) -> None:
-    try:
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the stream
         getter.get_loop().call_soon_threadsafe(getter.cancel)
-    except RuntimeError:
-        pass  # the loop is closed, and with it the stream

@@ -21,15 +21,15 @@ C_RUNGS = [
     "core/frame",
     "core/log",
     "core/hub",
-    "core/fanout",
     "py/state",
     "py/chunk",
     "py/encode",
     "py/cache",
     "py/bridge",
-    "py/broadcaster",
+    "py/wake",
     "py/subscription",
-    "py/handoff",
+    "py/options",
+    "py/broadcaster",
     "py/module",
 ]
 
@@ -40,7 +40,6 @@ PYTHON_RUNGS = [
     "_stream",
     "broadcaster",
     "_install",
-    "asgi",
     "__init__",
 ]
 DEPENDENCIES = {"msgspec"}

@@ -16,8 +16,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define FW_FRAME_HEAD 10                     /* eight hex digits, CR, LF */
-#define FW_FRAME_MAX ((size_t)0x7fffffff)    /* bytes of text: what those digits and an int can hold */
+#define FW_FRAME_HEAD 10                  /* eight hex digits, CR, LF */
+#define FW_FRAME_MAX ((size_t)0x7fffffff) /* bytes of text: what those digits and an int can hold */
 
 struct fw_frame {
     atomic_uint_least32_t references;

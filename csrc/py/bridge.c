@@ -5,44 +5,21 @@
 
 #include <string.h>
 
-#define SLICE 64             /* clients woken by one callback, so that other work runs in between */
-#define PUBLISHED_UNSEEN 64  /* wakes that went into a pending one before we ask whether the loop still lives */
-#define TIMER_MAX 3600.0     /* seconds; loops refuse or clamp delays that are far longer */
-#define TIMER_SLACK 0.001    /* seconds by which a loop may call early */
-
-struct Bridge {
-    PyObject_HEAD
-    fw_state *state;
-    struct fw_hub *hub; /* owned reference */
-    PyObject *loop;
-    PyObject *context; /* an empty one: callbacks must not keep a request's context variables alive */
-    BridgeList *list;  /* NULL once the Broadcaster has gone */
-    Bridge *previous, *next;
-    uint64_t round; /* the last round of wakes that came by here */
-    Client *peers;
-    Client *first_parked, *last_parked;
-    atomic_int pending; /* 1 from the call of call_soon_threadsafe until the sweep begins */
-    unsigned unseen;    /* wakes since then */
-    bool chained;       /* a further slice of a sweep is scheduled */
-    double interval;
-    PyObject *timer; /* the scheduled heartbeat, or NULL */
-    Cache cache;
-    bool cache_used; /* since bridge_forget last looked */
-    bool forgets;    /* bridge_forget is scheduled */
-};
+#define SLICE 64          /* clients woken by one callback, so that other work runs in between */
+#define TIMER_MAX 3600.0  /* seconds; loops refuse or clamp delays that are far longer */
+#define TIMER_SLACK 0.001 /* seconds by which a loop may call early */
 
 static PyObject *bridge_sweep(PyObject *self, PyObject *ignored);
 static PyObject *bridge_continue(PyObject *self, PyObject *ignored);
 static PyObject *bridge_beat(PyObject *self, PyObject *ignored);
 static PyObject *bridge_forget(PyObject *self, PyObject *ignored);
 
-static PyMethodDef sweep_def = {"sweep", bridge_sweep, METH_NOARGS, NULL};
+PyMethodDef bridge_sweep_def = {"sweep", bridge_sweep, METH_NOARGS, NULL};
 static PyMethodDef continue_def = {"sweep_on", bridge_continue, METH_NOARGS, NULL};
 static PyMethodDef beat_def = {"heartbeat", bridge_beat, METH_NOARGS, NULL};
 static PyMethodDef forget_def = {"forget", bridge_forget, METH_NOARGS, NULL};
 
-/* Calls loop.METHOD([delay,] callback, context=empty). Returns what it returns. */
-static PyObject *schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback)
+PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback)
 {
     PyObject *bound = PyCFunction_New(callback, (PyObject *)bridge);
     if (bound == NULL)
@@ -62,7 +39,7 @@ static PyObject *schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyM
 /* The same with call_soon, from a callback of the loop or a task on it, where nobody can be told of an error. */
 static bool schedule_soon(Bridge *bridge, PyMethodDef *callback)
 {
-    PyObject *handle = schedule(bridge, bridge->state->name_call_soon, NULL, callback);
+    PyObject *handle = bridge_schedule(bridge, bridge->state->name_call_soon, NULL, callback);
     if (handle == NULL)
         PyErr_WriteUnraisable((PyObject *)bridge);
     Py_XDECREF(handle);
@@ -122,7 +99,8 @@ static void resolve(Bridge *bridge, PyObject *future)
 static void sweep_slice(Bridge *bridge)
 {
     Client *client;
-    for (int woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader); woken++) {
+    for (int woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader);
+         woken++) {
         if (woken == SLICE) {
             bridge->chained = schedule_soon(bridge, &continue_def);
             return;
@@ -160,7 +138,7 @@ static int arm_timer(Bridge *bridge)
     PyObject *delay = PyFloat_FromDouble(seconds < 0 ? 0 : seconds > TIMER_MAX ? TIMER_MAX : seconds);
     if (delay == NULL)
         return -1;
-    PyObject *timer = schedule(bridge, bridge->state->name_call_later, delay, &beat_def);
+    PyObject *timer = bridge_schedule(bridge, bridge->state->name_call_later, delay, &beat_def);
     Py_DECREF(delay);
     if (timer == NULL)
         return -1;
@@ -263,7 +241,7 @@ static void unlist(Bridge *bridge)
     bridge->previous = bridge->next = NULL;
 }
 
-static Bridge *bridge_new(fw_state *state, BridgeList *list, struct fw_hub *hub, PyObject *loop, double interval)
+static Bridge *bridge_new(fw_state *state, BridgeList *list, PyObject *loop)
 {
     PyObject *context = PyContext_New();
     if (context == NULL)
@@ -275,11 +253,11 @@ static Bridge *bridge_new(fw_state *state, BridgeList *list, struct fw_hub *hub,
     }
     memset((char *)bridge + sizeof(PyObject), 0, sizeof *bridge - sizeof(PyObject));
     bridge->state = state;
-    fw_hub_ref(hub);
-    bridge->hub = hub;
+    fw_hub_ref(list->hub);
+    bridge->hub = list->hub;
     bridge->loop = Py_NewRef(loop);
     bridge->context = context;
-    bridge->interval = interval;
+    bridge->interval = list->interval;
     atomic_init(&bridge->pending, 0);
     bridge->list = list;
     bridge->next = list->first;
@@ -290,22 +268,14 @@ static Bridge *bridge_new(fw_state *state, BridgeList *list, struct fw_hub *hub,
     return bridge;
 }
 
-static Bridge *find(BridgeList *list, PyObject *loop)
+int bridge_join(fw_state *state, BridgeList *list, PyObject *loop, Client *client)
 {
-    Bridge *bridge = list->first;
-    while (bridge != NULL && bridge->loop != loop)
-        bridge = bridge->next;
-    return (Bridge *)Py_XNewRef(bridge);
-}
-
-int bridge_join(fw_state *state, BridgeList *list, struct fw_hub *hub, PyObject *loop, double interval, Client *client)
-{
-    Bridge *bridge = find(list, loop);
+    Bridge *bridge = bridges_find(list, loop);
     if (bridge == NULL)
-        bridge = bridge_new(state, list, hub, loop, interval);
+        bridge = bridge_new(state, list, loop);
     if (bridge == NULL)
         return -1;
-    fw_hub_join(hub, &client->reader, 1);
+    fw_hub_join(bridge->hub, &client->reader, 1);
     client->bridge = bridge;
     client->previous_peer = NULL;
     client->next_peer = bridge->peers;
@@ -368,122 +338,18 @@ PyObject *bridge_park(Client *client)
     return future;
 }
 
-/* ---- all bridges of a Broadcaster ---- */
-
-/* The loop is closed and will never run its clients again. */
-static void drop(Bridge *bridge)
-{
-    while (bridge->peers != NULL)
-        bridge_leave(bridge->peers);
-}
-
-static bool is_closed(Bridge *bridge)
-{
-    PyObject *closed = PyObject_CallMethodNoArgs(bridge->loop, bridge->state->name_is_closed);
-    bool answer = closed == Py_True;
-    if (closed == NULL)
-        PyErr_Clear();
-    Py_XDECREF(closed);
-    return answer;
-}
-
-/* Returns 0, or -1 with the exception of call_soon_threadsafe (always that one: a loop that sleeps in its selector does
- * not notice a call_soon from a signal handler). */
-static int wake(Bridge *bridge)
-{
-    if (atomic_exchange(&bridge->pending, 1) != 0) {
-        if (++bridge->unseen >= PUBLISHED_UNSEEN) {
-            bridge->unseen = 0;
-            if (is_closed(bridge)) /* it closed with a sweep scheduled */
-                drop(bridge);
-        }
-        return 0;
-    }
-    bridge->unseen = 0;
-    PyObject *handle = schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &sweep_def);
-    if (handle != NULL) {
-        Py_DECREF(handle);
-        return 0;
-    }
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    atomic_store(&bridge->pending, 0);
-    if (is_closed(bridge)) {
-        Py_XDECREF(type);
-        Py_XDECREF(value);
-        Py_XDECREF(traceback);
-        drop(bridge);
-        return 0;
-    }
-    /* A signal handler raised out of the call: the wake that it cut off must not be lost. */
-    if (atomic_exchange(&bridge->pending, 1) == 0) {
-        handle = schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &sweep_def);
-        if (handle == NULL) {
-            PyErr_Clear();
-            atomic_store(&bridge->pending, 0);
-        }
-        Py_XDECREF(handle);
-    }
-    PyErr_Restore(type, value, traceback);
-    return -1;
-}
-
-/* Returns a bridge that this round has not visited; a new reference. From the start each time, since a wake calls Python,
- * which may change the list. */
-static Bridge *next_of_round(BridgeList *list, uint64_t round)
-{
-    Bridge *bridge = list->first;
-    while (bridge != NULL && (bridge->round >= round || bridge->first_parked == NULL))
-        bridge = bridge->next;
-    if (bridge != NULL)
-        bridge->round = round;
-    return (Bridge *)Py_XNewRef(bridge);
-}
-
-int bridges_wake(BridgeList *list)
-{
-    PyObject *type = NULL, *value = NULL, *traceback = NULL;
-    uint64_t round = ++list->rounds;
-    Bridge *bridge;
-    while ((bridge = next_of_round(list, round)) != NULL) {
-        if (wake(bridge) < 0) {
-            if (type == NULL)
-                PyErr_Fetch(&type, &value, &traceback);
-            else
-                PyErr_Clear();
-        }
-        Py_DECREF(bridge);
-    }
-    if (type == NULL)
-        return 0;
-    PyErr_Restore(type, value, traceback);
-    return -1;
-}
-
-bool bridges_pruned_parked(const BridgeList *list)
-{
-    for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
-        if (bridge->first_parked != NULL && fw_hub_pruned(bridge->hub, &bridge->first_parked->reader))
-            return true;
-    return false;
-}
-
-int bridges_finish(BridgeList *list, PyObject *loop)
-{
-    Bridge *bridge = find(list, loop);
-    if (bridge == NULL)
-        return 0;
-    for (Client *client = bridge->peers; client != NULL; client = client->next_peer)
-        fw_hub_finish(bridge->hub, &client->reader);
-    int result = bridge->first_parked != NULL ? wake(bridge) : 0;
-    Py_DECREF(bridge);
-    return result;
-}
-
 void bridges_detach(BridgeList *list)
 {
     while (list->first != NULL)
         unlist(list->first);
+}
+
+Bridge *bridges_find(const BridgeList *list, PyObject *loop)
+{
+    Bridge *bridge = list->first;
+    while (bridge != NULL && bridge->loop != loop)
+        bridge = bridge->next;
+    return (Bridge *)Py_XNewRef(bridge);
 }
 
 /* ---- the type ---- */

@@ -7,7 +7,7 @@
  * A client is unlinked before anything is done to it, and no position in a list is kept across a call into Python: a
  * destructor or a signal handler may run there and change the list.
  *
- * Publishers on any thread call bridges_wake; the rest happens on the loop's own thread. The GIL guards all of it but
+ * Publishers on any thread come by wake.h; the rest happens on the loop's own thread. The GIL guards all of it but
  * `pending`. The bridge lives as long as a client of its own does, or a callback that the loop still has to run.
  */
 #ifndef FW_PY_BRIDGE_H
@@ -16,6 +16,7 @@
 #include "py/state.h" /* Python.h comes before everything else */
 
 #include "core/hub.h"
+#include "py/cache.h"
 
 #include <stdatomic.h>
 
@@ -24,8 +25,8 @@ typedef struct Bridge Bridge;
 /* A client on its bridge; part of the Subscription that owns it. */
 typedef struct Client {
     struct fw_reader reader;
-    Bridge *bridge;                /* owned reference; NULL before it joined and after it left */
-    struct Client *previous_peer;  /* all clients of the bridge */
+    Bridge *bridge;               /* owned reference; NULL before it joined and after it left */
+    struct Client *previous_peer; /* all clients of the bridge */
     struct Client *next_peer;
     struct Client *previous_parked; /* those that are parked */
     struct Client *next_parked;
@@ -34,17 +35,40 @@ typedef struct Client {
     bool beat;        /* its heartbeat is due */
 } Client;
 
-/* The bridges of one Broadcaster; part of it. */
+/* The bridges of one Broadcaster, and what their clients need of it; part of it. */
 typedef struct {
     Bridge *first;
-    uint64_t rounds; /* of wakes */
+    uint64_t rounds;    /* of wakes */
+    struct fw_hub *hub; /* owned by the Broadcaster */
+    double interval;    /* of heartbeats in seconds, 0 for none */
 } BridgeList;
+
+struct Bridge {
+    PyObject_HEAD
+    fw_state *state;
+    struct fw_hub *hub; /* owned reference */
+    PyObject *loop;
+    PyObject *context; /* an empty one: callbacks must not keep a request's context variables alive */
+    BridgeList *list;  /* NULL once the Broadcaster has gone, or the last client */
+    Bridge *previous, *next;
+    uint64_t round; /* the last round of wakes that came by here */
+    Client *peers;
+    Client *first_parked, *last_parked;
+    atomic_int pending; /* 1 from the call of call_soon_threadsafe until the sweep begins */
+    unsigned unseen;    /* wakes since then */
+    bool chained;       /* a further slice of a sweep is scheduled */
+    double interval;
+    PyObject *timer; /* the scheduled heartbeat, or NULL */
+    Cache cache;
+    bool cache_used; /* since bridge_forget last looked */
+    bool forgets;    /* bridge_forget is scheduled */
+};
 
 extern PyType_Spec bridge_spec;
 
-/* Registers `client` (zeroed) at the head of `hub`, on the bridge of `loop`, which is made if it is the first there.
- * `interval` in seconds is that of heartbeats, 0 for none. Returns 0, or -1 with an exception and nothing changed. */
-int bridge_join(fw_state *state, BridgeList *list, struct fw_hub *hub, PyObject *loop, double interval, Client *client);
+/* Registers `client` (zeroed) at the head of the hub, on the bridge of `loop`, which is made if it is the first there.
+ * Returns 0, or -1 with an exception and nothing changed. */
+int bridge_join(fw_state *state, BridgeList *list, PyObject *loop, Client *client);
 
 /* Unregisters `client`, exactly once however often it is called. Keeps a pending exception. */
 void bridge_leave(Client *client);
@@ -54,18 +78,17 @@ void bridge_leave(Client *client);
 PyObject *bridge_park(Client *client);
 
 /* Reads the next Chunk of at most `max_events` events. Returns FW_OK with a new reference in *chunk, FW_EAGAIN, FW_EEND,
- * or FW_ENOMEM with an exception (of any type) set. */
+ * or FW_ENOMEM with an exception set. */
 int bridge_read(Client *client, size_t max_events, PyObject **chunk);
 
-/* After a publish, close or finish: wakes each bridge with parked clients. Drops the clients of a closed loop. Every
- * bridge is tried; returns 0, or -1 with the first other exception. */
-int bridges_wake(BridgeList *list);
+/* Calls loop.METHOD([delay,] callback, context=empty) with `callback` bound to the bridge. Returns the handle. */
+PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback);
 
-/* Whether a client that is parked has been pruned. */
-bool bridges_pruned_parked(const BridgeList *list);
+/* The callback that wakes parked clients; to be scheduled once `pending` has gone from 0 to 1. */
+extern PyMethodDef bridge_sweep_def;
 
-/* Finishes all clients on `loop`: they read what they are owed, then end. Returns 0 or -1 as bridges_wake does. */
-int bridges_finish(BridgeList *list, PyObject *loop);
+/* Returns the bridge of `loop`, a new reference, or NULL (no exception). */
+Bridge *bridges_find(const BridgeList *list, PyObject *loop);
 
 /* The Broadcaster goes; its bridges must forget the list. */
 void bridges_detach(BridgeList *list);

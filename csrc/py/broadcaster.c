@@ -2,15 +2,15 @@
 
 #include "core/status.h"
 #include "py/encode.h"
+#include "py/options.h"
+#include "py/subscription.h"
+#include "py/wake.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <structmember.h>
 
 #define BUFFER_SIZE 256
-#define WARN_EVERY 60.0       /* seconds */
-#define RETRY_LOWEST 0.1      /* seconds */
-#define RETRY_HIGHEST 2147483 /* seconds; 31 bits of milliseconds */
+#define WARN_EVERY 60.0 /* seconds */
 
 /* ---- construction ---- */
 
@@ -28,68 +28,14 @@ static PyObject *broadcaster_new(PyTypeObject *type, PyObject *Py_UNUSED(args), 
     self->retry = Py_NewRef(Py_None);
     self->clients = PyList_New(0);
     self->event_types = PySet_New(NULL);
-    self->hub = fw_hub_new();
-    if (self->hub == NULL)
+    self->bridges.hub = fw_hub_new();
+    if (self->bridges.hub == NULL)
         fw_raise(FW_ENOMEM);
     else
-        fw_hub_set_limits(self->hub, (struct fw_limits){.events = BUFFER_SIZE});
-    if (self->hub == NULL || self->clients == NULL || self->event_types == NULL)
+        fw_hub_set_limits(self->bridges.hub, (struct fw_limits){.events = BUFFER_SIZE});
+    if (self->bridges.hub == NULL || self->clients == NULL || self->event_types == NULL)
         Py_CLEAR(self);
     return (PyObject *)self;
-}
-
-/* Reads a number of seconds. Returns 0, or -1 with TypeError. */
-static int to_seconds(PyObject *number, const char *must, double *seconds)
-{
-    if (PyUnicode_Check(number) || PyBool_Check(number) || !PyNumber_Check(number) || PyComplex_Check(number)) {
-        PyErr_Format(PyExc_TypeError, "%s, not %.100s", must, Py_TYPE(number)->tp_name);
-        return -1;
-    }
-    *seconds = PyFloat_AsDouble(number);
-    if (*seconds == -1.0 && PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
-            return -1;
-        PyErr_Clear(); /* an int beyond every float */
-        *seconds = INFINITY;
-    }
-    return 0;
-}
-
-static int check_interval(PyObject *number, double *interval)
-{
-    *interval = 0;
-    if (number == Py_None)
-        return 0;
-    if (to_seconds(number, "heartbeat_interval must be a number of seconds or None", interval) < 0)
-        return -1;
-    if (isfinite(*interval) && *interval > 0)
-        return 0;
-    PyErr_SetString(PyExc_ValueError, "heartbeat_interval must be None or a finite number of seconds above 0");
-    return -1;
-}
-
-static int check_retry(PyObject *retry)
-{
-    static const char must[] = "retry must be a number of seconds, a pair (low, high) of them, or None";
-    double low, high;
-    if (retry == Py_None)
-        return 0;
-    if (PyTuple_Check(retry)) {
-        if (PyTuple_GET_SIZE(retry) != 2) {
-            PyErr_SetString(PyExc_ValueError, must);
-            return -1;
-        }
-        if (to_seconds(PyTuple_GET_ITEM(retry, 0), must, &low) < 0 || to_seconds(PyTuple_GET_ITEM(retry, 1), must, &high) < 0)
-            return -1;
-    } else {
-        if (to_seconds(retry, must, &low) < 0)
-            return -1;
-        high = low;
-    }
-    if (RETRY_LOWEST <= low && low <= high && high <= RETRY_HIGHEST) /* false for NaN */
-        return 0;
-    PyErr_Format(PyExc_ValueError, "retry must be between 0.1 and %d seconds, and low not above high", RETRY_HIGHEST);
-    return -1;
 }
 
 static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
@@ -97,32 +43,24 @@ static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
     static char *names[] = {"buffer_size", "strict", "heartbeat_interval", "retry", "graceful_exit", NULL};
     Broadcaster *self = (Broadcaster *)op;
     PyObject *size = NULL, *interval_object = Py_None, *retry = Py_None;
-    int strict = 1, graceful_exit = 1, overflow = 0;
+    int strict = 1, graceful_exit = 1;
     double interval;
-    long long events = BUFFER_SIZE;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pOOp:Broadcaster", names, &size, &strict, &interval_object, &retry,
-                                     &graceful_exit))
+    Py_ssize_t events = BUFFER_SIZE;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pOOp:Broadcaster", names, &size, &strict, &interval_object,
+                                     &retry, &graceful_exit))
         return -1;
-    if (size != NULL) {
-        if (!PyLong_Check(size)) {
-            PyErr_Format(PyExc_TypeError, "buffer_size must be an int, not %.100s", Py_TYPE(size)->tp_name);
-            return -1;
-        }
-        events = PyLong_AsLongLongAndOverflow(size, &overflow);
-        if (overflow != 0) /* more than can ever wait */
-            events = overflow > 0 ? PY_SSIZE_T_MAX : 0;
-    }
-    if (check_interval(interval_object, &interval) < 0 || check_retry(retry) < 0)
+    if ((size != NULL && options_buffer_size(size, &events) < 0) || options_interval(interval_object, &interval) < 0 ||
+        options_retry(retry) < 0)
         return -1;
-    int status = fw_hub_set_limits(self->hub, (struct fw_limits){.events = events > 0 ? (uint64_t)events : 0});
+    int status = fw_hub_set_limits(self->bridges.hub, (struct fw_limits){.events = events > 0 ? (uint64_t)events : 0});
     if (status != FW_OK) {
         fw_raise(status);
         return -1;
     }
-    self->buffer_size = (Py_ssize_t)events;
+    self->buffer_size = events;
     self->strict = (char)strict;
     self->graceful_exit = (char)graceful_exit;
-    self->interval = interval;
+    self->bridges.interval = interval;
     Py_SETREF(self->heartbeat_interval, Py_NewRef(interval_object));
     Py_SETREF(self->retry, Py_NewRef(retry));
     return 0;
@@ -155,7 +93,7 @@ static void broadcaster_dealloc(PyObject *op)
     Py_CLEAR(self->event_types);
     Py_CLEAR(self->heartbeat_interval);
     Py_CLEAR(self->retry);
-    fw_hub_unref(self->hub);
+    fw_hub_unref(self->bridges.hub);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -163,7 +101,8 @@ static void broadcaster_dealloc(PyObject *op)
 /* ---- calls ---- */
 
 /* The arguments (event, data) of a METH_FASTCALL method. Returns 0 with borrowed references, or -1 with TypeError. */
-static int event_and_data(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, PyObject **found)
+static int event_and_data(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                          PyObject **found)
 {
     static const char *const names[] = {"event", "data"};
     found[0] = found[1] = NULL;
@@ -232,7 +171,8 @@ static PyObject *legal_name(PyObject *name, const char *what)
 static PyObject *broadcaster_register_event(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Py_ssize_t keywords = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
-    if (nargs + keywords != 1 || (keywords == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "name") != 0))
+    if (nargs + keywords != 1 ||
+        (keywords == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "name") != 0))
         return PyErr_Format(PyExc_TypeError, "register_event() takes exactly one argument: 'name'");
     PyObject *name = legal_name(args[0], "name");
     if (name == NULL)
@@ -248,8 +188,8 @@ static void *raise_unregistered(Broadcaster *self, PyObject *name)
 {
     PyObject *registered = PySequence_List(self->event_types);
     if (registered != NULL && PyList_Sort(registered) == 0)
-        PyErr_Format(PyExc_ValueError, "unregistered event type %R; call register_event(%R) first (registered: %R)", name, name,
-                     registered);
+        PyErr_Format(PyExc_ValueError, "unregistered event type %R; call register_event(%R) first (registered: %R)",
+                     name, name, registered);
     Py_XDECREF(registered);
     return NULL;
 }
@@ -261,7 +201,8 @@ static int formats_itself(PyObject *op, PyObject **override)
     PyObject *method = PyObject_GetAttr(op, ((Broadcaster *)op)->state->name_format_sse);
     if (method == NULL)
         return -1;
-    if (PyCFunction_Check(method) && PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))broadcaster_format_sse &&
+    if (PyCFunction_Check(method) &&
+        PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))broadcaster_format_sse &&
         PyCFunction_GET_SELF(method) == op) {
         Py_DECREF(method);
         return 1;
@@ -337,17 +278,18 @@ static int put_to_queues(Broadcaster *self, const struct fw_frame *frame, uint64
 
 static int log_pruned(Broadcaster *self, uint64_t pruned, bool was_parked)
 {
-    struct fw_hub_counts counts = fw_hub_counts(self->hub);
+    struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
     unsigned long long remain = counts.clients + (unsigned long long)PyList_GET_SIZE(self->clients);
     PyObject *done = PyObject_CallMethod(self->state->logger, "debug", "sKK", "pruned %d slow SSE clients (%d remain)",
                                          (unsigned long long)pruned, remain);
     if (done != NULL && was_parked && (self->warned_at == 0 || fw_now() - self->warned_at >= WARN_EVERY)) {
         self->warned_at = fw_now();
-        Py_SETREF(done, PyObject_CallMethod(self->state->logger, "warning", "sKn",
-                                            "pruned %d SSE clients that had no chance to read: more than buffer_size=%d events "
-                                            "were broadcast while their event loop had no turn; await between broadcasts, or "
-                                            "raise buffer_size",
-                                            (unsigned long long)pruned, self->buffer_size));
+        Py_SETREF(done, PyObject_CallMethod(
+                            self->state->logger, "warning", "sKn",
+                            "pruned %d SSE clients that had no chance to read: more than buffer_size=%d events "
+                            "were broadcast while their event loop had no turn; await between broadcasts, or "
+                            "raise buffer_size",
+                            (unsigned long long)pruned, self->buffer_size));
     }
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
@@ -373,7 +315,7 @@ static PyObject *broadcaster_broadcast(PyObject *op, PyObject *const *args, Py_s
     if (frame == NULL)
         return NULL;
 
-    int status = fw_hub_publish(self->hub, frame, &published);
+    int status = fw_hub_publish(self->bridges.hub, frame, &published);
     if (status != FW_OK) {
         fw_frame_unref(frame);
         return fw_raise(status);
@@ -394,10 +336,15 @@ static PyObject *broadcaster_broadcast(PyObject *op, PyObject *const *args, Py_s
     Py_RETURN_NONE;
 }
 
+static PyObject *broadcaster_subscribe(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return subscription_new(((Broadcaster *)op)->state, op, &((Broadcaster *)op)->bridges);
+}
+
 static PyObject *broadcaster_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Broadcaster *self = (Broadcaster *)op;
-    fw_hub_close(self->hub);
+    fw_hub_close(self->bridges.hub);
     if (bridges_wake(&self->bridges) < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -413,8 +360,8 @@ static PyObject *broadcaster_end_streams(PyObject *op, PyObject *loop)
 static PyObject *broadcaster_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Broadcaster *self = (Broadcaster *)op;
-    struct fw_hub_counts counts = fw_hub_counts(self->hub);
-    fw_hub_check(self->hub);
+    struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
+    fw_hub_check(self->bridges.hub);
     return Py_BuildValue("{sKsKsKsKsO}", "clients", (unsigned long long)counts.clients, "published",
                          (unsigned long long)counts.head, "frames", (unsigned long long)counts.frames, "bytes",
                          (unsigned long long)counts.bytes, "closed", counts.closed ? Py_True : Py_False);
@@ -430,12 +377,13 @@ static PyObject *get_event_types(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *get_client_count(PyObject *op, void *Py_UNUSED(closure))
 {
     Broadcaster *self = (Broadcaster *)op;
-    return PyLong_FromUnsignedLongLong(fw_hub_counts(self->hub).clients + (size_t)PyList_GET_SIZE(self->clients));
+    return PyLong_FromUnsignedLongLong(fw_hub_counts(self->bridges.hub).clients +
+                                       (size_t)PyList_GET_SIZE(self->clients));
 }
 
 static PyObject *get_closed(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(fw_hub_counts(((Broadcaster *)op)->hub).closed);
+    return PyBool_FromLong(fw_hub_counts(((Broadcaster *)op)->bridges.hub).closed);
 }
 
 static PyGetSetDef broadcaster_getset[] = {
@@ -462,38 +410,47 @@ PyDoc_STRVAR(register_event_doc, "register_event($self, /, name)\n"
                                  "Declare an allowed event type. Idempotent.\n\n"
                                  "Raises TypeError if name is not a str, ValueError if it contains CR, LF or NUL.");
 
-PyDoc_STRVAR(broadcast_doc,
-             "broadcast($self, /, event, data)\n"
+PyDoc_STRVAR(
+    broadcast_doc,
+    "broadcast($self, /, event, data)\n"
+    "--\n\n"
+    "Send an event to all connected clients.\n\n"
+    "data is a str, sent as it is with one `data:` line for each of its lines (WHATWG HTML, 9.2.6), or anything that\n"
+    "msgspec encodes as JSON. Returns at once; may be called from any thread, from signal handlers and destructors.\n"
+    "Clients that have buffer_size events waiting already are pruned: they get those, then their stream ends.\n\n"
+    "Raises ValueError if event is not registered (strict mode) or contains CR, LF or NUL, UnicodeEncodeError for a\n"
+    "lone surrogate, TypeError for data of a wrong type. Then nothing was sent to anybody.");
+
+PyDoc_STRVAR(format_sse_doc,
+             "_format_sse($self, /, event, data)\n"
              "--\n\n"
-             "Send an event to all connected clients.\n\n"
-             "data is a str, sent as it is with one `data:` line for each of its lines (WHATWG HTML, 9.2.6), or anything that\n"
-             "msgspec encodes as JSON. Returns at once; may be called from any thread, from signal handlers and destructors.\n"
-             "Clients that have buffer_size events waiting already are pruned: they get those, then their stream ends.\n\n"
-             "Raises ValueError if event is not registered (strict mode) or contains CR, LF or NUL, UnicodeEncodeError for a\n"
-             "lone surrogate, TypeError for data of a wrong type. Then nothing was sent to anybody.");
+             "Return the event as text/event-stream text (WHATWG HTML, 9.2.5), as broadcast() sends it.");
 
-PyDoc_STRVAR(format_sse_doc, "_format_sse($self, /, event, data)\n"
-                             "--\n\n"
-                             "Return the event as text/event-stream text (WHATWG HTML, 9.2.5), as broadcast() sends it.");
+PyDoc_STRVAR(subscribe_doc, "_subscribe($self, /)\n"
+                            "--\n\n"
+                            "Return a new Subscription, which becomes a client when it joins.");
 
-PyDoc_STRVAR(close_doc, "close($self, /)\n"
-                        "--\n\n"
-                        "End every stream once it has sent what it owes. Streams that begin later end at once; broadcast() still\n"
-                        "validates and reaches nobody. Idempotent; from any thread.");
+PyDoc_STRVAR(close_doc,
+             "close($self, /)\n"
+             "--\n\n"
+             "End every stream once it has sent what it owes. Streams that begin later end at once; broadcast() still\n"
+             "validates and reaches nobody. Idempotent; from any thread.");
 
 PyDoc_STRVAR(end_streams_doc, "_end_streams($self, loop, /)\n"
                               "--\n\n"
                               "End the streams on one event loop once they have sent what they owe. From that loop.");
 
-PyDoc_STRVAR(counts_doc, "_counts($self, /)\n"
-                         "--\n\n"
-                         "Return what the core counts: clients, events published, frames and bytes of text held, closed.");
+PyDoc_STRVAR(counts_doc,
+             "_counts($self, /)\n"
+             "--\n\n"
+             "Return what the core counts: clients, events published, frames and bytes of text held, closed.");
 
 static PyMethodDef broadcaster_methods[] = {
     {"register_event", (PyCFunction)(void (*)(void))broadcaster_register_event, METH_FASTCALL | METH_KEYWORDS,
      register_event_doc},
     {"broadcast", (PyCFunction)(void (*)(void))broadcaster_broadcast, METH_FASTCALL | METH_KEYWORDS, broadcast_doc},
     {"_format_sse", (PyCFunction)(void (*)(void))broadcaster_format_sse, METH_FASTCALL | METH_KEYWORDS, format_sse_doc},
+    {"_subscribe", broadcaster_subscribe, METH_NOARGS, subscribe_doc},
     {"close", broadcaster_close, METH_NOARGS, close_doc},
     {"_end_streams", broadcaster_end_streams, METH_O, end_streams_doc},
     {"_counts", broadcaster_counts, METH_NOARGS, counts_doc},
@@ -506,16 +463,11 @@ PyDoc_STRVAR(broadcaster_doc,
              "One log of events and the clients that read it: everything but the streams.");
 
 static PyType_Slot broadcaster_slots[] = {
-    {Py_tp_doc, (void *)broadcaster_doc},
-    {Py_tp_new, broadcaster_new},
-    {Py_tp_init, broadcaster_init},
-    {Py_tp_traverse, broadcaster_traverse},
-    {Py_tp_clear, broadcaster_clear},
-    {Py_tp_dealloc, broadcaster_dealloc},
-    {Py_tp_methods, broadcaster_methods},
-    {Py_tp_members, broadcaster_members},
-    {Py_tp_getset, broadcaster_getset},
-    {0, NULL},
+    {Py_tp_doc, (void *)broadcaster_doc}, {Py_tp_new, broadcaster_new},
+    {Py_tp_init, broadcaster_init},       {Py_tp_traverse, broadcaster_traverse},
+    {Py_tp_clear, broadcaster_clear},     {Py_tp_dealloc, broadcaster_dealloc},
+    {Py_tp_methods, broadcaster_methods}, {Py_tp_members, broadcaster_members},
+    {Py_tp_getset, broadcaster_getset},   {0, NULL},
 };
 
 PyType_Spec broadcaster_spec = {

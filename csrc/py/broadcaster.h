@@ -7,13 +7,11 @@
 typedef struct {
     PyObject_HEAD
     fw_state *state;
-    struct fw_hub *hub; /* owned reference */
-    BridgeList bridges;
-    PyObject *clients;     /* list of foreign queues */
-    PyObject *event_types; /* set of exact str */
+    BridgeList bridges;           /* its hub is ours */
+    PyObject *clients;            /* list of foreign queues */
+    PyObject *event_types;        /* set of exact str */
     PyObject *heartbeat_interval; /* as it was given: a number, or None */
     PyObject *retry;              /* likewise: a number, a pair, or None */
-    double interval;              /* of heartbeats in seconds, 0 for none */
     Py_ssize_t buffer_size;
     char strict;
     char graceful_exit;

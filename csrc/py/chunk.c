@@ -72,10 +72,11 @@ static int is_utf8(PyObject *name)
     return strcmp(plain, "utf8") == 0 || strcmp(plain, "u8") == 0 || strcmp(plain, "utf") == 0;
 }
 
-PyDoc_STRVAR(chunk_encode_doc, "encode($self, /, encoding='utf-8', errors='strict')\n"
-                               "--\n\n"
-                               "Return the chunk as bytes: for any spelling of UTF-8 the same, ready object each time;\n"
-                               "otherwise what str.encode() returns.");
+PyDoc_STRVAR(chunk_encode_doc,
+             "encode($self, /, encoding='utf-8', errors='strict')\n"
+             "--\n\n"
+             "Return the chunk as bytes: for any spelling of UTF-8 the same, ready object each time;\n"
+             "otherwise what str.encode() returns.");
 
 static PyObject *chunk_encode(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {

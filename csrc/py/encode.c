@@ -53,7 +53,8 @@ int encode_data(fw_state *state, PyObject *data, Field *field)
     if (PyUnicode_Check(data))
         return encode_text(data, field);
     if (PyBytes_Check(data) || PyByteArray_Check(data) || PyMemoryView_Check(data)) {
-        PyErr_Format(PyExc_TypeError, "data must be a str or a value that msgspec encodes as JSON, not %.100s; decode it first",
+        PyErr_Format(PyExc_TypeError,
+                     "data must be a str or a value that msgspec encodes as JSON, not %.100s; decode it first",
                      Py_TYPE(data)->tp_name);
         return -1;
     }
@@ -117,7 +118,8 @@ struct fw_frame *encode_frame(fw_state *state, PyObject *name, PyObject *data)
     struct fw_frame *frame = NULL;
     if (encode_text(name, &event) < 0 || encode_data(state, data, &payload) < 0)
         goto done;
-    int status = fw_frame_format(&(struct fw_event){.event = event.text, .data = payload.text, .retry = FW_NO_RETRY}, &frame);
+    int status =
+        fw_frame_format(&(struct fw_event){.event = event.text, .data = payload.text, .retry = FW_NO_RETRY}, &frame);
     if (status != FW_OK)
         fw_raise(status);
 done:
@@ -172,11 +174,12 @@ static int encode_optional(PyObject *text, const char *what, Field *field)
     return result;
 }
 
-const char encode_wire_doc[] = PyDoc_STR( "wire($module, /, event=None, data=None, *, id=None, retry=None, comment=None)\n"
-                       "--\n\n"
-                       "Return the text/event-stream form (WHATWG HTML, 9.2.5) of the fields that are not None, as a str.\n\n"
-                       "data belongs to event: without one it is not looked at, with one None is JSON's null. retry is an\n"
-                       "int in milliseconds. Raises what broadcast() raises, and ValueError for CR, LF or NUL in id.");
+const char encode_wire_doc[] =
+    PyDoc_STR("wire($module, /, event=None, data=None, *, id=None, retry=None, comment=None)\n"
+              "--\n\n"
+              "Return the text/event-stream form (WHATWG HTML, 9.2.5) of the fields that are not None, as a str.\n\n"
+              "data belongs to event: without one it is not looked at, with one None is JSON's null. retry is an\n"
+              "int in milliseconds. Raises what broadcast() raises, and ValueError for CR, LF or NUL in id.");
 
 PyObject *encode_wire_call(PyObject *module, PyObject *args, PyObject *kwargs)
 {
@@ -184,7 +187,8 @@ PyObject *encode_wire_call(PyObject *module, PyObject *args, PyObject *kwargs)
     PyObject *event = Py_None, *data = Py_None, *id = Py_None, *retry = Py_None, *comment = Py_None, *result = NULL;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OO$OOO:wire", names, &event, &data, &id, &retry, &comment))
         return NULL;
-    Field event_field = {NULL, {NULL, 0}}, data_field = event_field, id_field = event_field, comment_field = event_field;
+    Field event_field = {NULL, {NULL, 0}}, data_field = event_field, id_field = event_field,
+          comment_field = event_field;
     int64_t milliseconds;
     if (encode_optional(event, "event", &event_field) == 0 &&
         (event == Py_None || encode_data(PyModule_GetState(module), data, &data_field) == 0) &&

@@ -8,10 +8,11 @@
 
 /* Every object that the state owns, for traverse and clear. */
 #define EACH_MEMBER(DO)                                                                                                \
-    DO(chunk_type) DO(bridge_type) DO(subscription_type) DO(broadcaster_type)                                          \
-    DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(logger) DO(str_encode) DO(heartbeat)      \
-    DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) DO(name_create_future)        \
-    DO(name_format_sse) DO(name_is_closed) DO(name_put_nowait) DO(name_set_result) DO(names_context)
+    DO(chunk_type)                                                                                                     \
+    DO(bridge_type) DO(subscription_type) DO(broadcaster_type) DO(json_encode) DO(get_running_loop) DO(queue_full)     \
+        DO(invalid_state) DO(logger) DO(str_encode) DO(heartbeat) DO(name_call_later) DO(name_call_soon)               \
+            DO(name_call_soon_threadsafe) DO(name_cancel) DO(name_create_future) DO(name_format_sse)                   \
+                DO(name_is_closed) DO(name_put_nowait) DO(name_set_result) DO(names_context)
 
 static PyObject *import_from(const char *module_name, const char *attribute)
 {
@@ -112,7 +113,8 @@ static PyMethodDef module_methods[] = {
      "_alloc_live($module, /)\n--\n\nReturn the bytes that the C core has allocated in this process."},
 #ifdef FW_DEBUG
     {"_alloc_fail_after", alloc_fail_after, METH_O,
-     "_alloc_fail_after($module, successes, /)\n--\n\nLet one allocation of the core fail after so many; negative: none."},
+     "_alloc_fail_after($module, successes, /)\n--\n\nLet one allocation of the core fail after so many; negative: "
+     "none."},
 #endif
     {"wire", (PyCFunction)(void (*)(void))encode_wire_call, METH_VARARGS | METH_KEYWORDS, encode_wire_doc},
     {NULL, NULL, 0, NULL},
@@ -124,15 +126,9 @@ static PyModuleDef_Slot module_slots[] = {
 };
 
 struct PyModuleDef fw_module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "fastware_sse._core",
-    .m_doc = "The C part of fastware_sse.",
-    .m_size = sizeof(fw_state),
-    .m_methods = module_methods,
-    .m_slots = module_slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
+    PyModuleDef_HEAD_INIT,         .m_name = "fastware_sse._core", .m_doc = "The C part of fastware_sse.",
+    .m_size = sizeof(fw_state),    .m_methods = module_methods,    .m_slots = module_slots,
+    .m_traverse = module_traverse, .m_clear = module_clear,        .m_free = module_free,
 };
 
 PyMODINIT_FUNC PyInit__core(void)

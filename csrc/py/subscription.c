@@ -1,31 +1,29 @@
 #include "py/subscription.h"
 
 #include "core/status.h"
-#include "py/broadcaster.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
 typedef struct {
     PyObject_HEAD
-    Broadcaster *broadcaster;
+    fw_state *state;
+    PyObject *owner; /* the Broadcaster; it keeps `bridges` alive */
+    BridgeList *bridges;
     Client client;
     char coalesce;
     bool joined;
     bool ended; /* nothing will ever be read again */
 } Subscription;
 
-static PyObject *subscription_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+PyObject *subscription_new(fw_state *state, PyObject *owner, BridgeList *bridges)
 {
-    static char *names[] = {"broadcaster", NULL};
-    fw_state *state = fw_state_of_type(type);
-    PyObject *broadcaster;
-    if (state == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!:Subscription", names, state->broadcaster_type,
-                                                      &broadcaster))
-        return NULL;
-    Subscription *self = (Subscription *)type->tp_alloc(type, 0); /* zeroed */
-    if (self != NULL)
-        self->broadcaster = (Broadcaster *)Py_NewRef(broadcaster);
+    Subscription *self = (Subscription *)state->subscription_type->tp_alloc(state->subscription_type, 0); /* zeroed */
+    if (self != NULL) {
+        self->state = state;
+        self->owner = Py_NewRef(owner);
+        self->bridges = bridges;
+    }
     return (PyObject *)self;
 }
 
@@ -38,20 +36,19 @@ PyDoc_STRVAR(subscription_join_doc,
 static PyObject *subscription_join(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Subscription *self = (Subscription *)op;
-    Broadcaster *broadcaster = self->broadcaster;
     if (self->joined || self->ended) {
         PyErr_SetString(PyExc_RuntimeError, "this subscription has joined already");
         return NULL;
     }
-    PyObject *loop = PyObject_CallNoArgs(broadcaster->state->get_running_loop);
+    PyObject *loop = PyObject_CallNoArgs(self->state->get_running_loop);
     if (loop == NULL) {
         if (PyErr_ExceptionMatches(PyExc_RuntimeError))
-            PyErr_SetString(PyExc_RuntimeError, "fastware_sse streams need a running asyncio event loop (asyncio or uvloop; "
-                                                "trio is not supported)");
+            PyErr_SetString(PyExc_RuntimeError,
+                            "fastware_sse streams need a running asyncio event loop (asyncio or uvloop; "
+                            "trio is not supported)");
         return NULL;
     }
-    int failed = bridge_join(broadcaster->state, &broadcaster->bridges, broadcaster->hub, loop, broadcaster->interval,
-                             &self->client);
+    int failed = bridge_join(self->state, self->bridges, loop, &self->client);
     Py_DECREF(loop);
     if (failed)
         return NULL;
@@ -59,10 +56,11 @@ static PyObject *subscription_join(PyObject *op, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(subscription_park_doc, "park($self, /)\n"
-                                    "--\n\n"
-                                    "Return a future that is done when there is something to read, or None at the end of\n"
-                                    "the stream.");
+PyDoc_STRVAR(subscription_park_doc,
+             "park($self, /)\n"
+             "--\n\n"
+             "Return a future that is done when there is something to read, or None at the end of\n"
+             "the stream.");
 
 static PyObject *subscription_park(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -80,7 +78,7 @@ static PyObject *subscription_finish(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Subscription *self = (Subscription *)op;
     if (self->client.bridge != NULL)
-        fw_hub_finish(self->broadcaster->hub, &self->client.reader);
+        fw_hub_finish(self->bridges->hub, &self->client.reader);
     Py_RETURN_NONE;
 }
 
@@ -113,7 +111,7 @@ static int subscription_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Subscription *self = (Subscription *)op;
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->broadcaster);
+    Py_VISIT(self->owner);
     Py_VISIT(self->client.bridge);
     Py_VISIT(self->client.future);
     return 0;
@@ -121,7 +119,7 @@ static int subscription_traverse(PyObject *op, visitproc visit, void *arg)
 
 static int subscription_clear(PyObject *op)
 {
-    /* The broadcaster stays: what is cleared may still be called, and it breaks its own cycles. */
+    /* The owner stays: what is cleared may still be called, and it breaks its own cycles. */
     bridge_leave(&((Subscription *)op)->client);
     return 0;
 }
@@ -131,7 +129,7 @@ static void subscription_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     bridge_leave(&((Subscription *)op)->client);
-    Py_CLEAR(((Subscription *)op)->broadcaster);
+    Py_CLEAR(((Subscription *)op)->owner);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -150,26 +148,17 @@ static PyMemberDef subscription_members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 
-PyDoc_STRVAR(subscription_doc, "Subscription(broadcaster)\n"
-                               "--\n\n"
-                               "One client. Not registered before join().");
+PyDoc_STRVAR(subscription_doc, "One client. Not registered before join().");
 
 static PyType_Slot subscription_slots[] = {
-    {Py_tp_doc, (void *)subscription_doc},
-    {Py_tp_new, subscription_new},
-    {Py_tp_traverse, subscription_traverse},
-    {Py_tp_clear, subscription_clear},
-    {Py_tp_dealloc, subscription_dealloc},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, subscription_next},
-    {Py_tp_methods, subscription_methods},
-    {Py_tp_members, subscription_members},
-    {0, NULL},
+    {Py_tp_doc, (void *)subscription_doc}, {Py_tp_traverse, subscription_traverse}, {Py_tp_clear, subscription_clear},
+    {Py_tp_dealloc, subscription_dealloc}, {Py_tp_iter, PyObject_SelfIter},         {Py_tp_iternext, subscription_next},
+    {Py_tp_methods, subscription_methods}, {Py_tp_members, subscription_members},   {0, NULL},
 };
 
 PyType_Spec subscription_spec = {
     .name = "fastware_sse._core.Subscription",
     .basicsize = sizeof(Subscription),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = subscription_slots,
 };

@@ -1,0 +1,113 @@
+#include "py/wake.h"
+
+#define PUBLISHED_UNSEEN 64 /* wakes that went into a pending one before we ask whether the loop still lives */
+
+/* The loop is closed and will never run its clients again. */
+static void drop(Bridge *bridge)
+{
+    while (bridge->peers != NULL)
+        bridge_leave(bridge->peers);
+}
+
+static bool is_closed(Bridge *bridge)
+{
+    PyObject *closed = PyObject_CallMethodNoArgs(bridge->loop, bridge->state->name_is_closed);
+    bool answer = closed == Py_True;
+    if (closed == NULL)
+        PyErr_Clear();
+    Py_XDECREF(closed);
+    return answer;
+}
+
+/* Returns 0, or -1 with the exception of call_soon_threadsafe (always that one: a loop that sleeps in its selector does
+ * not notice a call_soon from a signal handler). */
+static int wake(Bridge *bridge)
+{
+    if (atomic_exchange(&bridge->pending, 1) != 0) {
+        if (++bridge->unseen >= PUBLISHED_UNSEEN) {
+            bridge->unseen = 0;
+            if (is_closed(bridge)) /* it closed with a sweep scheduled */
+                drop(bridge);
+        }
+        return 0;
+    }
+    bridge->unseen = 0;
+    PyObject *handle = bridge_schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &bridge_sweep_def);
+    if (handle != NULL) {
+        Py_DECREF(handle);
+        return 0;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    atomic_store(&bridge->pending, 0);
+    if (is_closed(bridge)) {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        drop(bridge);
+        return 0;
+    }
+    /* A signal handler raised out of the call: the wake that it cut off must not be lost. */
+    if (atomic_exchange(&bridge->pending, 1) == 0) {
+        handle = bridge_schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &bridge_sweep_def);
+        if (handle == NULL) {
+            PyErr_Clear();
+            atomic_store(&bridge->pending, 0);
+        }
+        Py_XDECREF(handle);
+    }
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+/* Returns a bridge that this round has not visited; a new reference. From the start each time, since a wake calls Python,
+ * which may change the list. */
+static Bridge *next_of_round(BridgeList *list, uint64_t round)
+{
+    Bridge *bridge = list->first;
+    while (bridge != NULL && (bridge->round >= round || bridge->first_parked == NULL))
+        bridge = bridge->next;
+    if (bridge != NULL)
+        bridge->round = round;
+    return (Bridge *)Py_XNewRef(bridge);
+}
+
+int bridges_wake(BridgeList *list)
+{
+    PyObject *type = NULL, *value = NULL, *traceback = NULL;
+    uint64_t round = ++list->rounds;
+    Bridge *bridge;
+    while ((bridge = next_of_round(list, round)) != NULL) {
+        if (wake(bridge) < 0) {
+            if (type == NULL)
+                PyErr_Fetch(&type, &value, &traceback);
+            else
+                PyErr_Clear();
+        }
+        Py_DECREF(bridge);
+    }
+    if (type == NULL)
+        return 0;
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+bool bridges_pruned_parked(const BridgeList *list)
+{
+    for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
+        if (bridge->first_parked != NULL && fw_hub_pruned(bridge->hub, &bridge->first_parked->reader))
+            return true;
+    return false;
+}
+
+int bridges_finish(BridgeList *list, PyObject *loop)
+{
+    Bridge *bridge = bridges_find(list, loop);
+    if (bridge == NULL)
+        return 0;
+    for (Client *client = bridge->peers; client != NULL; client = client->next_peer)
+        fw_hub_finish(bridge->hub, &client->reader);
+    int result = bridge->first_parked != NULL ? wake(bridge) : 0;
+    Py_DECREF(bridge);
+    return result;
+}
