@@ -1,0 +1,53 @@
+/* Frames that tell which event they are: "data: 42......\n\n", of any size from SAMPLE_LEAST on. */
+#ifndef SAMPLE_H
+#define SAMPLE_H
+
+#include "check.h"
+#include "core/frame.h"
+#include "core/status.h"
+
+#define SAMPLE_LEAST 28 /* twenty digits */
+#define SAMPLE_MOST (128 * 1024)
+
+/* Formats the event `number` with a text of exactly `size` bytes, or of the least possible size where that is 0. */
+static inline int sample_format(uint64_t number, size_t size, struct fw_frame **frame)
+{
+    static _Thread_local char data[SAMPLE_MOST];
+    static _Thread_local size_t filled;
+    if (filled == 0)
+        memset(data, '.', filled = sizeof data);
+    char digits[24];
+    size_t length = (size_t)snprintf(digits, sizeof digits, "%" PRIu64, number);
+    memcpy(data, digits, length);
+    size_t data_size = size != 0 ? size - strlen("data: \n\n") : length;
+    CHECK(data_size >= length && data_size <= sizeof data);
+    struct fw_event event = {.data = {data, data_size}, .retry = FW_NO_RETRY};
+    int status = fw_frame_format(&event, frame);
+    memset(data, '.', length);
+    return status;
+}
+
+static inline struct fw_frame *sample_frame(uint64_t number, size_t size)
+{
+    struct fw_frame *frame = NULL;
+    CHECK_EQ(sample_format(number, size, &frame), FW_OK);
+    return frame;
+}
+
+/* Returns the number, having looked at every byte. */
+static inline uint64_t sample_number(const struct fw_frame *frame)
+{
+    struct fw_text text = fw_frame_text(frame);
+    const char *at = text.at, *end = text.at + text.size;
+    CHECK(text.size >= strlen("data: 0\n\n") && memcmp(at, "data: ", 6) == 0 && memcmp(end - 2, "\n\n", 2) == 0);
+    uint64_t number = 0;
+    const char *digit = at += 6;
+    for (; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    CHECK(at != digit);
+    size_t rest = (size_t)(end - 2 - at);
+    CHECK(rest == 0 || (*at == '.' && memcmp(at, at + 1, rest - 1) == 0));
+    return number;
+}
+
+#endif
