@@ -10,12 +10,10 @@
 #define TIMER_SLACK 0.001 /* seconds by which a loop may call early */
 
 static PyObject *bridge_sweep(PyObject *self, PyObject *ignored);
-static PyObject *bridge_continue(PyObject *self, PyObject *ignored);
 static PyObject *bridge_beat(PyObject *self, PyObject *ignored);
 static PyObject *bridge_forget(PyObject *self, PyObject *ignored);
 
 PyMethodDef bridge_sweep_def = {"sweep", bridge_sweep, METH_NOARGS, NULL};
-static PyMethodDef continue_def = {"sweep_on", bridge_continue, METH_NOARGS, NULL};
 static PyMethodDef beat_def = {"heartbeat", bridge_beat, METH_NOARGS, NULL};
 static PyMethodDef forget_def = {"forget", bridge_forget, METH_NOARGS, NULL};
 
@@ -96,34 +94,24 @@ static void resolve(Bridge *bridge, PyObject *future)
 
 /* Wakes up to SLICE clients, then lets the loop do other work. Clients park in the order of the log, so the first that
  * has nothing to read ends the sweep. */
-static void sweep_slice(Bridge *bridge)
-{
-    Client *client;
-    for (int woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader);
-         woken++) {
-        if (woken == SLICE) {
-            bridge->chained = schedule_soon(bridge, &continue_def);
-            return;
-        }
-        resolve(bridge, unlink_parked(bridge, client));
-    }
-}
-
 static PyObject *bridge_sweep(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Bridge *bridge = (Bridge *)self;
+    Client *client;
     /* Before anybody is looked at, and as an exchange: a publisher that finds 1 published before this line, so the
      * sweep sees its event; one that comes later finds 0 and sends a wake of its own. */
     atomic_exchange(&bridge->pending, 0);
-    if (!bridge->chained) /* otherwise the slice that is scheduled goes on with the new events too */
-        sweep_slice(bridge);
-    Py_RETURN_NONE;
-}
-
-static PyObject *bridge_continue(PyObject *self, PyObject *Py_UNUSED(ignored))
-{
-    ((Bridge *)self)->chained = false;
-    sweep_slice((Bridge *)self);
+    for (int woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader);
+         woken++) {
+        if (woken == SLICE) {
+            /* The next slice counts as a wake that is pending: publishers leave it at that, and so do we if one of them
+             * was faster. */
+            if (atomic_exchange(&bridge->pending, 1) == 0 && !schedule_soon(bridge, &bridge_sweep_def))
+                atomic_store(&bridge->pending, 0);
+            break;
+        }
+        resolve(bridge, unlink_parked(bridge, client));
+    }
     Py_RETURN_NONE;
 }
 

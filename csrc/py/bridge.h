@@ -54,9 +54,8 @@ struct Bridge {
     uint64_t round; /* the last round of wakes that came by here */
     Client *peers;
     Client *first_parked, *last_parked;
-    atomic_int pending; /* 1 from the call of call_soon_threadsafe until the sweep begins */
+    atomic_int pending; /* 1 while a sweep is scheduled */
     unsigned unseen;    /* wakes since then */
-    bool chained;       /* a further slice of a sweep is scheduled */
     double interval;
     PyObject *timer; /* the scheduled heartbeat, or NULL */
     Cache cache;

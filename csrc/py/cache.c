@@ -6,8 +6,10 @@
 
 uint64_t cache_last(const Cache *cache, uint64_t first)
 {
-    const size_t at = first % CACHE_SLOTS;
-    return cache->slots[at].chunk != NULL && cache->slots[at].first == first ? cache->slots[at].last : 0;
+    if (cache->slots == NULL)
+        return 0;
+    const CacheSlot *slot = &cache->slots[first % CACHE_SLOTS];
+    return slot->chunk != NULL && slot->first == first ? slot->last : 0;
 }
 
 static PyObject *join_texts(const struct fw_batch *batch)
@@ -29,9 +31,10 @@ static PyObject *join_texts(const struct fw_batch *batch)
 
 PyObject *cache_chunk(Cache *cache, fw_state *state, const struct fw_batch *batch)
 {
-    const size_t at = batch->first % CACHE_SLOTS;
     if (batch->count == 0)
-        return Py_NewRef(cache->slots[at].chunk);
+        return Py_NewRef(cache->slots[batch->first % CACHE_SLOTS].chunk);
+    if (cache->slots == NULL && (cache->slots = PyMem_Calloc(CACHE_SLOTS, sizeof(CacheSlot))) == NULL)
+        return PyErr_NoMemory();
     PyObject *bytes = join_texts(batch);
     if (bytes == NULL)
         return NULL;
@@ -39,14 +42,19 @@ PyObject *cache_chunk(Cache *cache, fw_state *state, const struct fw_batch *batc
     Py_DECREF(bytes);
     if (chunk == NULL)
         return NULL;
-    cache->slots[at].first = batch->first;
-    cache->slots[at].last = batch->last;
-    Py_XSETREF(cache->slots[at].chunk, Py_NewRef(chunk));
+    CacheSlot *slot = &cache->slots[batch->first % CACHE_SLOTS];
+    slot->first = batch->first;
+    slot->last = batch->last;
+    Py_XSETREF(slot->chunk, Py_NewRef(chunk));
     return chunk;
 }
 
 void cache_clear(Cache *cache)
 {
+    if (cache->slots == NULL)
+        return;
     for (size_t at = 0; at < CACHE_SLOTS; at++)
         Py_CLEAR(cache->slots[at].chunk);
+    PyMem_Free(cache->slots);
+    cache->slots = NULL;
 }

@@ -7,13 +7,17 @@
 
 #include "core/hub.h"
 
-#define CACHE_SLOTS 32 /* enough for readers that take turns within one burst */
+#define CACHE_SLOTS                                                                                                    \
+    256 /* a burst of so many events is formatted into chunks once, even if each client reads it in one go */
 
 typedef struct {
-    struct {
-        uint64_t first, last; /* the events [first, last) */
-        PyObject *chunk;      /* owned reference, or NULL */
-    } slots[CACHE_SLOTS];
+    uint64_t first, last; /* the events [first, last) */
+    PyObject *chunk;      /* owned reference, or NULL */
+} CacheSlot;
+
+/* Empty when zeroed. The slots exist only while there is something in them: most of the time a stream is idle. */
+typedef struct {
+    CacheSlot *slots;
 } Cache;
 
 /* Returns the `last` of the chunk that begins with event `first`, or 0 if there is none. */

@@ -9,10 +9,12 @@
 /* Every object that the state owns, for traverse and clear. */
 #define EACH_MEMBER(DO)                                                                                                \
     DO(chunk_type)                                                                                                     \
-    DO(bridge_type) DO(subscription_type) DO(broadcaster_type) DO(json_encode) DO(get_running_loop) DO(queue_full)     \
-        DO(invalid_state) DO(logger) DO(str_encode) DO(heartbeat) DO(name_call_later) DO(name_call_soon)               \
-            DO(name_call_soon_threadsafe) DO(name_cancel) DO(name_create_future) DO(name_format_sse)                   \
-                DO(name_is_closed) DO(name_put_nowait) DO(name_set_result) DO(names_context)
+    DO(bridge_type)                                                                                                    \
+    DO(subscription_type)                                                                                              \
+    DO(broadcaster_type) DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(logger)              \
+        DO(str_encode) DO(heartbeat) DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe)              \
+            DO(name_cancel) DO(name_create_future) DO(name_format_sse) DO(name_is_closed) DO(name_put_nowait)          \
+                DO(name_set_result) DO(names_context)
 
 static PyObject *import_from(const char *module_name, const char *attribute)
 {
