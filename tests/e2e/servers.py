@@ -1,0 +1,189 @@
+"""Real servers as subprocesses, each on a port of its own, none of which outlives the test that started it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+from client import LIMIT, Response, connect
+
+import fastware_sse
+
+HERE = Path(__file__).parent
+APPS = HERE / "apps"
+EXAMPLES = HERE.parents[1] / "examples"
+PACKAGE = Path(fastware_sse.__file__).parents[1]
+
+EXIT_LIMIT = 5  # seconds; what keeps a server from stopping keeps it for ever, and all of them take less than one
+
+
+class Kind(NamedTuple):
+    """A way to serve an application; {app}, {file} and {port} stand for what a test asks for."""
+
+    name: str
+    command: list[str]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _serve(loop: str) -> Kind:
+    return Kind(f"serve-{loop}", [str(APPS / "run.py"), "{file}", "{port}", loop])
+
+
+def _uvicorn(loop: str, http: str) -> Kind:
+    options = ["--port", "{port}", "--loop", loop, "--http", http, "--no-access-log"]
+    return Kind(f"uvicorn-{loop}-{http}", ["-m", "uvicorn", "{app}:app", *options])
+
+
+SERVE = _serve("asyncio")
+SERVE_UVLOOP = _serve("uvloop")
+UVICORN = _uvicorn("asyncio", "h11")
+UVICORN_UVLOOP = _uvicorn("uvloop", "httptools")
+KINDS = [SERVE, SERVE_UVLOOP, UVICORN, UVICORN_UVLOOP]
+
+
+class Server:
+    """A running server, and the connections that a test has made to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self.port = port
+        self.log = ""
+        self._process = process
+        self._grown = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        async for line in self._process.stdout:
+            async with self._grown:
+                self.log += line.decode()
+                self._grown.notify_all()
+
+    async def accepts(self, port: int) -> None:
+        """Wait until it accepts connections on `port`; by then it handles signals. Not every server says when."""
+        async with asyncio.timeout(LIMIT):
+            while True:
+                with contextlib.suppress(ConnectionRefusedError):
+                    (await connect(port)).close()
+                    return
+                assert not self.exited
+                await asyncio.sleep(0.01)
+
+    async def logged(self, text: str) -> None:
+        """Wait until it has said `text`."""
+        async with asyncio.timeout(LIMIT), self._grown:
+            await self._grown.wait_for(lambda: text in self.log)
+
+    async def stream(self, target: str = "/events", port: int | None = None) -> Response:
+        """A client of the event stream, that has seen the head of the response."""
+        response = await (await connect(port or self.port)).send("GET", target).head()
+        assert response.status == 200
+        assert response.headers["content-type"] == "text/event-stream"
+        assert response.headers["transfer-encoding"] == "chunked"
+        return response
+
+    async def streams(self, number: int) -> list[Response]:
+        """So many clients, all of them registered."""
+        responses = await asyncio.gather(*(self.stream() for _ in range(number)))
+        await self.has_clients(number)
+        return responses
+
+    async def request(self, method: str, target: str, data: object = None) -> dict:
+        """Ask on a connection of its own: uvicorn closes one that has been idle for 5 s."""
+        connection = await connect(self.port)
+        try:
+            return await connection.request(method, target, data)
+        finally:
+            connection.close()
+
+    async def has_clients(self, number: int) -> None:
+        """Ask /status until it says so. Nothing tells a client that the server has seen it come or go."""
+        connection = await connect(self.port)
+        async with asyncio.timeout(LIMIT):
+            while (await connection.request("GET", "/status"))["clients"] != number:
+                pass
+        connection.close()
+
+    def interrupt(self) -> None:
+        """Ctrl-C, as a terminal does it: to every process of the group."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
+    def terminate(self) -> None:
+        """SIGTERM, as a service manager does it: to the process that it has started."""
+        self._process.send_signal(signal.SIGTERM)
+
+    async def exit_code(self) -> int:
+        """Wait until it and the workers that it has started are gone."""
+        async with asyncio.timeout(EXIT_LIMIT):
+            code = await self._process.wait()
+            await self._reader  # the pipe is closed once no process holds it
+        return code
+
+    @property
+    def exited(self) -> bool:
+        return self._process.returncode is not None
+
+    def assert_no_complaint(self) -> None:
+        """Granian may panic while it stops, in words of its own; every exception of Python is somebody's fault."""
+        for word in ("Traceback", "exception was never retrieved", "Exception ignored", "Warning", "was destroyed"):
+            assert word not in self.log, self.log
+
+    async def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        await self._reader
+
+
+def reserve_port() -> socket.socket:
+    """A port that the system gives to nobody else while the socket is open, and that a server can still listen on."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
+@contextlib.asynccontextmanager
+async def running(kind: Kind, app: str = "fastware_app", **environment: str) -> AsyncIterator[Server]:
+    """Serve `app`, a module of examples/ or apps/."""
+    with reserve_port() as holder:
+        port = holder.getsockname()[1]
+        file = next(folder / f"{app}.py" for folder in (EXAMPLES, APPS) if (folder / f"{app}.py").exists())
+        command = [part.format(app=app, file=file, port=port) for part in kind.command]
+        async with _process(command, port, environment) as server:
+            await server.accepts(port)
+            yield server
+
+
+@contextlib.asynccontextmanager
+async def running_script(name: str, ports: list[int], **environment: str) -> AsyncIterator[Server]:
+    """Run one of apps/ that starts its servers itself, on `ports`."""
+    async with _process([str(APPS / f"{name}.py"), *map(str, ports)], ports[0], environment) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def _process(arguments: list[str], port: int, environment: dict[str, str]) -> AsyncIterator[Server]:
+    path = os.pathsep.join(map(str, [PACKAGE, EXAMPLES, APPS]))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # a process group of its own, for Ctrl-C
+    )
+    server = Server(process, port)
+    try:
+        yield server
+    except BaseException:
+        print(server.log)  # pytest shows it beside the failure
+        raise
+    finally:
+        await server.kill()
