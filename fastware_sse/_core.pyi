@@ -1,7 +1,7 @@
 """The C part: formatting, the log, the clients as cursors in it, and the wake-ups of their event loops."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any, final
 
 @final
@@ -72,10 +72,10 @@ class Subscription(Iterator[Chunk]):
     """Whether events that wait together are read as one chunk of at most 64 KiB; else one event a chunk."""
 
     def __next__(self) -> Chunk: ...
-    def join(self) -> None:
-        """Register on the running event loop. Raises RuntimeError if there is none, or on a second call."""
-    def park(self) -> asyncio.Future[None] | None:
-        """Return a future that is done when there is something to read, or None at the end of the stream."""
+    def join(self, loop: asyncio.AbstractEventLoop, /) -> None:
+        """Register on the running event loop `loop`. Raises RuntimeError on a second call."""
+    def park(self) -> Awaitable[None] | None:
+        """Return what to await until there is something to read, or None at the end of the stream."""
     def finish(self) -> None:
         """End the stream: what is owed until now can still be read."""
     def close(self) -> None:

@@ -27,14 +27,15 @@ _watches: dict[asyncio.AbstractEventLoop, Watch] = {}
 _ending: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
-def enter(broadcaster: Broadcaster, subscription: Subscription | None) -> Watch | None:
+def enter(
+    broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop, subscription: Subscription | None = None
+) -> Watch | None:
     """Note that a stream begins. Returns what its end must be told to, or None where there is nothing to watch.
 
     A stream that begins after the signal ends at once: the server is waiting for it.
     """
     if not broadcaster._graceful_exit or threading.current_thread() is not threading.main_thread():
         return None
-    loop = asyncio.get_running_loop()
     watch = _watches.get(loop)
     if watch is None:
         for closed in [other for other in _watches if other.is_closed()]:

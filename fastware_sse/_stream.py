@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 _HEARTBEAT = Chunk(": heartbeat\n\n")
 
 
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "fastware_sse streams need a running asyncio event loop (asyncio or uvloop); trio is not supported"
+        ) from None
+
+
 async def event_stream(
     broadcaster: Broadcaster, subscription: Subscription, first: list[Chunk]
 ) -> AsyncGenerator[str, None]:
@@ -22,9 +31,11 @@ async def event_stream(
 
     A cancelled step ends the stream instead of raising: the driving loop sees StopAsyncIteration.
     """
-    subscription.join()
-    watch = _exit.enter(broadcaster, subscription)
+    loop = _running_loop()
+    subscription.join(loop)
+    watch = None
     try:
+        watch = _exit.enter(broadcaster, loop, subscription)
         for chunk in first:
             yield chunk
         first = []  # may be large, and the stream may live for days
@@ -58,12 +69,13 @@ async def queue_stream(
     broadcaster: Broadcaster, queue: asyncio.Queue[str], first: list[Chunk]
 ) -> AsyncGenerator[str, None]:
     """Send `first`, then what broadcast() puts into `queue`, until it was pruned (has left `_clients`) and is empty."""
+    getter: asyncio.Task[str] | None = None
+    watch = None
+    loop = _running_loop()
     if not broadcaster._closed:
         broadcaster._clients.append(queue)
-    getter: asyncio.Task[str] | None = None
-    loop = asyncio.get_running_loop()
-    watch = _exit.enter(broadcaster, None)
     try:
+        watch = _exit.enter(broadcaster, loop)
         for chunk in first:
             yield chunk
         while True:

@@ -114,7 +114,10 @@ def sse_route(broadcaster: Broadcaster) -> Callable[[Request], Awaitable[StreamR
     """Return an async handler for `router.add_route("GET", "/events", handler)`.
 
     Events that wait together leave as one chunk of at most 64 KiB, a larger one alone and whole.
+    Raises TypeError if `broadcaster` has no stream().
     """
+    if not callable(getattr(broadcaster, "stream", None)):
+        raise TypeError(f"broadcaster must be a Broadcaster, not {type(broadcaster).__name__}")
 
     async def handler(request: Request) -> StreamResponse:
         response = await broadcaster.stream(request)

@@ -25,6 +25,7 @@ C_RUNGS = [
     "py/chunk",
     "py/encode",
     "py/cache",
+    "py/waiter",
     "py/bridge",
     "py/wake",
     "py/subscription",

@@ -295,6 +295,18 @@ bool fw_hub_ready(struct fw_hub *hub, const struct fw_reader *reader)
     return ready;
 }
 
+bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader)
+{
+    lock(hub);
+    const struct fw_log *log = &hub->log;
+    bool endangered =
+        reader->in_slot &&
+        ((hub->limits.events != 0 && log->head - reader->sequence > hub->limits.events / 2) ||
+         (hub->limits.bytes != 0 && fw_log_bytes(log, reader->sequence, log->head) > hub->limits.bytes / 2));
+    unlock(hub);
+    return endangered;
+}
+
 bool fw_hub_pruned(struct fw_hub *hub, const struct fw_reader *reader)
 {
     lock(hub);

@@ -76,6 +76,9 @@ void fw_batch_release(struct fw_batch *batch);
 /* Whether fw_hub_read would return anything but FW_EAGAIN. */
 bool fw_hub_ready(struct fw_hub *hub, const struct fw_reader *reader);
 
+/* Whether `reader` has used more than half of what it may fall behind. */
+bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader);
+
 /* Whether `reader` was pruned. */
 bool fw_hub_pruned(struct fw_hub *hub, const struct fw_reader *reader);
 

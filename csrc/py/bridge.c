@@ -1,7 +1,7 @@
 #include "py/bridge.h"
 
 #include "core/status.h"
-#include "py/cache.h"
+#include "py/waiter.h"
 
 #include <string.h>
 
@@ -46,9 +46,10 @@ static bool schedule_soon(Bridge *bridge, PyMethodDef *callback)
 
 /* ---- parked clients ---- */
 
-static void link_parked(Bridge *bridge, Client *client, PyObject *future)
+static void link_parked(Bridge *bridge, Client *client)
 {
-    client->future = future;
+    client->parked = true;
+    bridge->parked++;
     client->next_parked = NULL;
     client->previous_parked = bridge->last_parked;
     if (bridge->last_parked != NULL)
@@ -58,12 +59,10 @@ static void link_parked(Bridge *bridge, Client *client, PyObject *future)
     bridge->last_parked = client;
 }
 
-/* Returns the future (the list's reference), or NULL if the client was not parked. */
-static PyObject *unlink_parked(Bridge *bridge, Client *client)
+static void unlink_parked(Bridge *bridge, Client *client)
 {
-    PyObject *future = client->future;
-    if (future == NULL)
-        return NULL;
+    if (!client->parked)
+        return;
     if (client->previous_parked != NULL)
         client->previous_parked->next_parked = client->next_parked;
     else
@@ -73,44 +72,53 @@ static PyObject *unlink_parked(Bridge *bridge, Client *client)
     else
         bridge->last_parked = client->previous_parked;
     client->previous_parked = client->next_parked = NULL;
-    client->future = NULL;
-    return future;
+    client->parked = false;
+    bridge->parked--;
 }
 
-/* Steals a reference to `future`. A future that was cancelled meanwhile is no error. */
-static void resolve(Bridge *bridge, PyObject *future)
+/* Unlinks `client` and runs its task's step. Returns 0, or -1 with the exception of the step. */
+static int step(Bridge *bridge, Client *client)
 {
-    PyObject *stack[2] = {future, Py_None};
-    PyObject *result = PyObject_VectorcallMethod(bridge->state->name_set_result, stack, 2, NULL);
-    if (result == NULL) {
-        if (PyErr_ExceptionMatches(bridge->state->invalid_state))
-            PyErr_Clear();
-        else
-            PyErr_WriteUnraisable(future);
-    }
-    Py_XDECREF(result);
-    Py_DECREF(future);
+    PyObject *waiter = Py_NewRef(client->waiter);
+    unlink_parked(bridge, client);
+    int result = waiter_wake(waiter);
+    Py_DECREF(waiter);
+    return result;
 }
 
-/* Wakes up to SLICE clients, then lets the loop do other work. Clients park in the order of the log, so the first that
- * has nothing to read ends the sweep. */
+/* Lets the loop sweep on in its next turn. That counts as a pending wake: publishers leave it at that, and so do we if
+ * one of them was faster. Keeps a pending exception. */
+static void sweep_on(Bridge *bridge)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (atomic_exchange(&bridge->pending, 1) == 0 && !schedule_soon(bridge, &bridge_sweep_def))
+        atomic_store(&bridge->pending, 0);
+    PyErr_Restore(type, value, traceback);
+}
+
+/* Wakes up to SLICE clients, then lets the loop do other work, unless those who still wait have used more than half of
+ * what they may fall behind: then it goes on to the last that was parked at the start. So a publisher that gives the
+ * loop a turn at least every `buffer_size` events prunes nobody who reads at once, however many clients there are.
+ * Clients park in the order of the log, so the first that has nothing to read ends the sweep. */
 static PyObject *bridge_sweep(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Bridge *bridge = (Bridge *)self;
+    size_t parked = bridge->parked;
     Client *client;
     /* Before anybody is looked at, and as an exchange: a publisher that finds 1 published before this line, so the
      * sweep sees its event; one that comes later finds 0 and sends a wake of its own. */
     atomic_exchange(&bridge->pending, 0);
-    for (int woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader);
+    for (size_t woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader);
          woken++) {
-        if (woken == SLICE) {
-            /* The next slice counts as a wake that is pending: publishers leave it at that, and so do we if one of them
-             * was faster. */
-            if (atomic_exchange(&bridge->pending, 1) == 0 && !schedule_soon(bridge, &bridge_sweep_def))
-                atomic_store(&bridge->pending, 0);
+        if (woken >= SLICE && (woken >= parked || !fw_hub_endangered(bridge->hub, &client->reader))) {
+            sweep_on(bridge);
             break;
         }
-        resolve(bridge, unlink_parked(bridge, client));
+        if (step(bridge, client) < 0) {
+            sweep_on(bridge);
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
 }
@@ -139,14 +147,21 @@ static PyObject *bridge_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
     Bridge *bridge = (Bridge *)self;
     Py_CLEAR(bridge->timer);
     double due = fw_now() + TIMER_SLACK;
+    bool failed = false;
     Client *client;
-    for (int woken = 0; woken < SLICE && (client = bridge->first_parked) != NULL && client->deadline <= due; woken++) {
+    for (int woken = 0; woken < SLICE && !failed && (client = bridge->first_parked) != NULL && client->deadline <= due;
+         woken++) {
         client->beat = true;
-        resolve(bridge, unlink_parked(bridge, client));
+        failed = step(bridge, client) < 0;
     }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
     if (arm_timer(bridge) < 0) /* at once, if the slice was full */
         PyErr_WriteUnraisable(self);
-    Py_RETURN_NONE;
+    if (!failed)
+        Py_RETURN_NONE;
+    PyErr_Restore(type, value, traceback);
+    return NULL;
 }
 
 static bool is_running_here(Bridge *bridge)
@@ -285,7 +300,7 @@ void bridge_leave(Client *client)
         bridge->peers = client->next_peer;
     if (client->next_peer != NULL)
         client->next_peer->previous_peer = client->previous_peer;
-    PyObject *future = unlink_parked(bridge, client);
+    unlink_parked(bridge, client);
     fw_hub_leave(bridge->hub, &client->reader);
 
     PyObject *type, *value, *traceback;
@@ -294,7 +309,7 @@ void bridge_leave(Client *client)
         unlist(bridge);
         cancel_timer(bridge);
     }
-    Py_XDECREF(future);
+    Py_CLEAR(client->waiter);
     Py_DECREF(bridge);
     PyErr_Restore(type, value, traceback);
 }
@@ -302,28 +317,36 @@ void bridge_leave(Client *client)
 PyObject *bridge_park(Client *client)
 {
     Bridge *bridge = client->bridge;
-    if (client->future != NULL) {
+    if (client->parked) {
         PyErr_SetString(PyExc_RuntimeError, "this subscription is parked already");
         return NULL;
     }
-    PyObject *future = PyObject_CallMethodNoArgs(bridge->loop, bridge->state->name_create_future);
-    if (future == NULL)
-        return NULL;
-    /* Python has run: the client may have gone, and an event may have come. From here to the link nothing calls Python,
-     * so no publisher comes in between. */
-    if (client->bridge != bridge || fw_hub_ready(bridge->hub, &client->reader)) {
-        resolve(bridge, Py_NewRef(future));
-        return future;
+    if (client->waiter == NULL) {
+        PyObject *waiter = waiter_new(bridge->state, bridge->loop);
+        if (waiter == NULL)
+            return NULL;
+        if (client->bridge != bridge || client->waiter != NULL) { /* a collection ran in between, and closed us */
+            Py_DECREF(waiter);
+            return PyErr_Format(PyExc_RuntimeError, "this subscription was closed while it parked");
+        }
+        client->waiter = waiter;
+    }
+    waiter_renew(client->waiter);
+    /* An event may have come since the last read. From here to the link nothing calls Python, so no publisher comes in
+     * between. */
+    if (fw_hub_ready(bridge->hub, &client->reader)) {
+        waiter_skip(client->waiter);
+        return Py_NewRef(client->waiter);
     }
     client->deadline = fw_now() + bridge->interval;
-    link_parked(bridge, client, Py_NewRef(future));
+    link_parked(bridge, client);
+    PyObject *waiter = Py_NewRef(client->waiter);
     if (arm_timer(bridge) < 0) {
         if (client->bridge == bridge)
-            Py_XDECREF(unlink_parked(bridge, client));
-        Py_DECREF(future);
-        return NULL;
+            unlink_parked(bridge, client);
+        Py_CLEAR(waiter);
     }
-    return future;
+    return waiter;
 }
 
 void bridges_detach(BridgeList *list)

@@ -30,9 +30,10 @@ typedef struct Client {
     struct Client *next_peer;
     struct Client *previous_parked; /* those that are parked */
     struct Client *next_parked;
-    PyObject *future; /* owned reference while parked, else NULL */
+    PyObject *waiter; /* owned reference, from the first park until it leaves */
     double deadline;  /* of its heartbeat, on the monotonic clock, in seconds */
-    bool beat;        /* its heartbeat is due */
+    bool parked;
+    bool beat; /* its heartbeat is due */
 } Client;
 
 /* The bridges of one Broadcaster, and what their clients need of it; part of it. */
@@ -54,6 +55,7 @@ struct Bridge {
     uint64_t round; /* the last round of wakes that came by here */
     Client *peers;
     Client *first_parked, *last_parked;
+    size_t parked;
     atomic_int pending; /* 1 while a sweep is scheduled */
     unsigned unseen;    /* wakes since then */
     double interval;
@@ -72,8 +74,8 @@ int bridge_join(fw_state *state, BridgeList *list, PyObject *loop, Client *clien
 /* Unregisters `client`, exactly once however often it is called. Keeps a pending exception. */
 void bridge_leave(Client *client);
 
-/* Parks `client` until there is something to read or its heartbeat is due. Returns a new reference to the future that
- * tells (it is done already if there is something to read), or NULL with an exception. */
+/* Parks `client` until there is something to read or its heartbeat is due. Returns a new reference to the waiter to
+ * await (it is done already if there is something to read), or NULL with an exception. */
 PyObject *bridge_park(Client *client);
 
 /* Reads the next Chunk of at most `max_events` events. Returns FW_OK with a new reference in *chunk, FW_EAGAIN, FW_EEND,

@@ -324,7 +324,7 @@ static PyObject *broadcaster_broadcast(PyObject *op, PyObject *const *args, Py_s
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     bool was_parked = published.pruned != 0 && bridges_pruned_parked(&self->bridges);
     int failed = bridges_wake(&self->bridges);
-    if (PyList_GET_SIZE(self->clients) != 0) {
+    if (PyList_GET_SIZE(self->clients) != 0 && !fw_hub_counts(self->bridges.hub).closed) {
         PyErr_Fetch(&type, &value, &traceback);
         failed |= put_to_queues(self, frame, &published.pruned);
         if (type != NULL)

@@ -3,18 +3,19 @@
 #include "py/chunk.h"
 #include "py/encode.h"
 #include "py/subscription.h"
+#include "py/waiter.h"
 
 #include "core/alloc.h"
 
 /* Every object that the state owns, for traverse and clear. */
-#define EACH_MEMBER(DO)                                                                                                \
-    DO(chunk_type)                                                                                                     \
-    DO(bridge_type)                                                                                                    \
-    DO(subscription_type)                                                                                              \
-    DO(broadcaster_type) DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(logger)              \
-        DO(str_encode) DO(heartbeat) DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe)              \
-            DO(name_cancel) DO(name_create_future) DO(name_format_sse) DO(name_is_closed) DO(name_put_nowait)          \
-                DO(name_set_result) DO(names_context)
+/* clang-format off */
+#define EACH_MEMBER(DO) \
+    DO(chunk_type) DO(waiter_type) DO(bridge_type) DO(subscription_type) DO(broadcaster_type) \
+    DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(cancelled_error) DO(logger) \
+    DO(str_encode) DO(heartbeat) \
+    DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) DO(name_format_sse) \
+    DO(name_is_closed) DO(name_put_nowait) DO(names_context)
+/* clang-format on */
 
 static PyObject *import_from(const char *module_name, const char *attribute)
 {
@@ -40,7 +41,8 @@ static int add_chunk_type(PyObject *module, PyTypeObject **type)
 static int module_exec(PyObject *module)
 {
     fw_state *state = PyModule_GetState(module);
-    if (add_chunk_type(module, &state->chunk_type) < 0 || add_type(module, &bridge_spec, &state->bridge_type) < 0 ||
+    if (add_chunk_type(module, &state->chunk_type) < 0 || add_type(module, &waiter_spec, &state->waiter_type) < 0 ||
+        add_type(module, &bridge_spec, &state->bridge_type) < 0 ||
         add_type(module, &subscription_spec, &state->subscription_type) < 0 ||
         add_type(module, &broadcaster_spec, &state->broadcaster_type) < 0)
         return -1;
@@ -53,6 +55,7 @@ static int module_exec(PyObject *module)
     Py_XDECREF(heartbeat);
     state->json_encode = import_from("msgspec.json", "encode");
     state->get_running_loop = import_from("asyncio", "get_running_loop");
+    state->cancelled_error = import_from("asyncio", "CancelledError");
     state->queue_full = import_from("asyncio", "QueueFull");
     state->invalid_state = import_from("asyncio", "InvalidStateError");
     state->str_encode = PyObject_GetAttrString((PyObject *)&PyUnicode_Type, "encode");
@@ -60,11 +63,9 @@ static int module_exec(PyObject *module)
     state->name_call_soon = PyUnicode_InternFromString("call_soon");
     state->name_call_soon_threadsafe = PyUnicode_InternFromString("call_soon_threadsafe");
     state->name_cancel = PyUnicode_InternFromString("cancel");
-    state->name_create_future = PyUnicode_InternFromString("create_future");
     state->name_format_sse = PyUnicode_InternFromString("_format_sse");
     state->name_is_closed = PyUnicode_InternFromString("is_closed");
     state->name_put_nowait = PyUnicode_InternFromString("put_nowait");
-    state->name_set_result = PyUnicode_InternFromString("set_result");
     state->names_context = Py_BuildValue("(s)", "context");
 #define CHECK_MEMBER(member)                                                                                           \
     if (state->member == NULL)                                                                                         \

@@ -10,6 +10,7 @@
 
 typedef struct {
     PyTypeObject *chunk_type;
+    PyTypeObject *waiter_type;
     PyTypeObject *bridge_type;
     PyTypeObject *subscription_type;
     PyTypeObject *broadcaster_type;
@@ -18,6 +19,7 @@ typedef struct {
     PyObject *get_running_loop; /* asyncio.get_running_loop */
     PyObject *queue_full;       /* asyncio.QueueFull */
     PyObject *invalid_state;    /* asyncio.InvalidStateError */
+    PyObject *cancelled_error;  /* asyncio.CancelledError */
     PyObject *logger;           /* logging.getLogger("fastware_sse") */
     PyObject *str_encode;       /* str.encode */
     PyObject *heartbeat;        /* the Chunk ": heartbeat\n\n" */
@@ -26,11 +28,9 @@ typedef struct {
     PyObject *name_call_soon;
     PyObject *name_call_soon_threadsafe;
     PyObject *name_cancel;
-    PyObject *name_create_future;
     PyObject *name_format_sse;
     PyObject *name_is_closed;
     PyObject *name_put_nowait;
-    PyObject *name_set_result;
     PyObject *names_context;
 } fw_state;
 

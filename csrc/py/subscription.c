@@ -28,39 +28,28 @@ PyObject *subscription_new(fw_state *state, PyObject *owner, BridgeList *bridges
 }
 
 PyDoc_STRVAR(subscription_join_doc,
-             "join($self, /)\n"
+             "join($self, loop, /)\n"
              "--\n\n"
-             "Register as a client, at the head of the log, on the running event loop.\n\n"
-             "Raises RuntimeError if no asyncio event loop runs in this thread, or on a second call.");
+             "Register as a client, at the head of the log, on the running event loop `loop`.\n\n"
+             "Raises RuntimeError on a second call.");
 
-static PyObject *subscription_join(PyObject *op, PyObject *Py_UNUSED(ignored))
+static PyObject *subscription_join(PyObject *op, PyObject *loop)
 {
     Subscription *self = (Subscription *)op;
     if (self->joined || self->ended) {
         PyErr_SetString(PyExc_RuntimeError, "this subscription has joined already");
         return NULL;
     }
-    PyObject *loop = PyObject_CallNoArgs(self->state->get_running_loop);
-    if (loop == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_RuntimeError))
-            PyErr_SetString(PyExc_RuntimeError,
-                            "fastware_sse streams need a running asyncio event loop (asyncio or uvloop; "
-                            "trio is not supported)");
-        return NULL;
-    }
-    int failed = bridge_join(self->state, self->bridges, loop, &self->client);
-    Py_DECREF(loop);
-    if (failed)
+    if (bridge_join(self->state, self->bridges, loop, &self->client) < 0)
         return NULL;
     self->joined = true;
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(subscription_park_doc,
-             "park($self, /)\n"
-             "--\n\n"
-             "Return a future that is done when there is something to read, or None at the end of\n"
-             "the stream.");
+PyDoc_STRVAR(subscription_park_doc, "park($self, /)\n"
+                                    "--\n\n"
+                                    "Return what to await until there is something to read, or None at the end of\n"
+                                    "the stream.");
 
 static PyObject *subscription_park(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -113,7 +102,7 @@ static int subscription_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->owner);
     Py_VISIT(self->client.bridge);
-    Py_VISIT(self->client.future);
+    Py_VISIT(self->client.waiter);
     return 0;
 }
 
@@ -135,7 +124,7 @@ static void subscription_dealloc(PyObject *op)
 }
 
 static PyMethodDef subscription_methods[] = {
-    {"join", subscription_join, METH_NOARGS, subscription_join_doc},
+    {"join", subscription_join, METH_O, subscription_join_doc},
     {"park", subscription_park, METH_NOARGS, subscription_park_doc},
     {"finish", subscription_finish, METH_NOARGS, subscription_finish_doc},
     {"close", subscription_close, METH_NOARGS, subscription_close_doc},
