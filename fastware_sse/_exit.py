@@ -55,12 +55,15 @@ class Watch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._streams: Counter[Broadcaster] = Counter()
+        # By identity: a subclass may compare by value, and then cannot be hashed.
+        self._broadcasters: dict[int, Broadcaster] = {}
+        self._streams: Counter[int] = Counter()
         self._handlers: dict[signal.Signals, tuple[Callable[[int, FrameType | None], None], Any]] = {}
         self._raise_again: int | None = None
 
     def enter(self, broadcaster: Broadcaster) -> None:
-        self._streams[broadcaster] += 1
+        self._broadcasters[id(broadcaster)] = broadcaster
+        self._streams[id(broadcaster)] += 1
         for number in _SIGNALS:
             found = signal.getsignal(number)
             ours, _ = self._handlers.get(number, (None, None))
@@ -71,9 +74,9 @@ class Watch:
                 self._handlers[number] = handler, found
 
     def leave(self, broadcaster: Broadcaster) -> None:
-        self._streams[broadcaster] -= 1
-        if not self._streams[broadcaster]:
-            del self._streams[broadcaster]
+        self._streams[id(broadcaster)] -= 1
+        if not self._streams[id(broadcaster)]:
+            del self._streams[id(broadcaster)], self._broadcasters[id(broadcaster)]
         if not self._streams:
             _watches.pop(self._loop, None)
             if self._raise_again is None:
@@ -100,7 +103,7 @@ class Watch:
         if raise_again is not None:
             self._raise_again = raise_again
             self._loop.call_later(_PATIENCE if self._streams else _FAREWELL, self._default_action)
-        for broadcaster in list(self._streams):
+        for broadcaster in list(self._broadcasters.values()):
             broadcaster._end_streams(self._loop)
 
     def _put_back(self) -> None:
