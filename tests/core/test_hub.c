@@ -373,6 +373,36 @@ static void both_limits_hold(void)
     fw_hub_unref(hub);
 }
 
+static void a_reader_is_endangered_beyond_half_of_a_limit(void)
+{
+    static const struct {
+        struct fw_limits limits;
+        uint64_t safe; /* events of 30 bytes behind */
+        uint64_t most;
+    } cases[] = {{{1, 0}, 0, 1},   {{2, 0}, 1, 2},   {{3, 0}, 1, 3},  {{256, 0}, 128, 256},
+                 {{0, 120}, 2, 4}, {{0, 119}, 1, 3}, {{9, 60}, 1, 2}, {{2, 600}, 1, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct fw_hub *hub = open_hub(cases[i].limits.events, cases[i].limits.bytes);
+        struct fw_reader reader;
+        publish_many(hub, 2, 30);
+        fw_hub_join(hub, &reader, 1);
+        for (uint64_t behind = 0; behind <= cases[i].most; behind++) {
+            CHECK_EQ(fw_hub_endangered(hub, &reader), behind > cases[i].safe);
+            CHECK_EQ(publish(hub, 30).pruned, behind == cases[i].most);
+        }
+        CHECK(!fw_hub_endangered(hub, &reader)); /* too late */
+        fw_hub_leave(hub, &reader);
+        fw_hub_unref(hub);
+    }
+    struct fw_hub *hub = open_hub(0, 0);
+    struct fw_reader reader;
+    fw_hub_join(hub, &reader, 1);
+    publish_many(hub, 1000, 0);
+    CHECK(!fw_hub_endangered(hub, &reader));
+    fw_hub_leave(hub, &reader);
+    fw_hub_unref(hub);
+}
+
 static void limits_of_a_hub_with_readers_are_fixed(void)
 {
     struct fw_hub *hub = open_hub(1, 0);
@@ -630,6 +660,7 @@ int main(void)
     RUN(a_byte_limit_prunes_what_does_not_fit);
     RUN(an_empty_buffer_takes_one_event_of_any_size);
     RUN(both_limits_hold);
+    RUN(a_reader_is_endangered_beyond_half_of_a_limit);
     RUN(limits_of_a_hub_with_readers_are_fixed);
     RUN(a_read_is_at_most_64_kib);
     RUN(a_read_is_at_most_4096_frames);

@@ -226,8 +226,13 @@ static void compare(void)
     if (client->joined) {
         CHECK_EQ(fw_hub_ready(hub, &client->reader), client->first != client->last || !client->receives);
         CHECK_EQ(client->reader.sequence, client->position);
-        if (client->pruned || client->receives)
+        if (client->pruned || client->receives) {
+            bool is_half_full =
+                (model.limits.events != 0 && 2 * (client->last - client->first) > model.limits.events) ||
+                (model.limits.bytes != 0 && 2 * client->bytes > model.limits.bytes);
             CHECK_EQ(fw_hub_pruned(hub, &client->reader), client->pruned);
+            CHECK_EQ(fw_hub_endangered(hub, &client->reader), !client->pruned && is_half_full);
+        }
     }
 }
 

@@ -71,6 +71,10 @@ static void *share_hub(void *hub)
     struct fw_reader reader;
     struct fw_published published;
     struct fw_frame *frame = sample_frame(1, 0);
+    for (int i = 0; i < 200 * SCALE; i++) {
+        fw_hub_ref(hub);
+        fw_hub_unref(hub);
+    }
     fw_hub_join(hub, &reader, 1);
     CHECK_EQ(fw_hub_publish(hub, frame, &published), FW_OK);
     fw_hub_leave(hub, &reader);
