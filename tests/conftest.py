@@ -17,7 +17,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object:
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     faults = []
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=getattr(pyfuncitem.module, "loop_factory", None)) as runner:
         # Nobody awaits a callback, so what it raises would pass unseen.
         runner.get_loop().set_exception_handler(lambda _, context: faults.append(context))
         runner.run(pyfuncitem.obj(**arguments))

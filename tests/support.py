@@ -11,6 +11,7 @@ from typing import Any
 from fastware.request import Request
 
 from fastware_sse import Broadcaster
+from fastware_sse._core import Subscription
 
 HEARTBEAT = ": heartbeat\n\n"
 
@@ -46,6 +47,13 @@ async def stuck_client(broadcaster: Broadcaster) -> AsyncGenerator[str, None]:
     stream = await open_stream(broadcaster, [("hello", "")])
     assert await anext(stream) == message("", "hello")
     return stream
+
+
+def joined(broadcaster: Broadcaster) -> Subscription:
+    """What a stream stands on: a client of the running loop that reads and parks when it is told to."""
+    subscription = broadcaster._subscribe()
+    subscription.join(asyncio.get_running_loop())
+    return subscription
 
 
 class Client:

@@ -300,25 +300,29 @@ def test_wire_names_the_argument_and_its_range() -> None:
 
 async def test_a_subscription_joins_once_and_parks_once() -> None:
     broadcaster = permissive()
+    loop = asyncio.get_running_loop()
     subscription = broadcaster._subscribe()
     assert subscription.park() is None, "not a client yet"
     assert list(subscription) == []
-    subscription.join()
-    assert_refused(subscription.join, RuntimeError, "joined already")
-    future = subscription.park()
+    subscription.join(loop)
+    assert_refused(lambda: subscription.join(loop), RuntimeError, "joined already")
+    waiter = subscription.park()
     assert_refused(subscription.park, RuntimeError, "parked already")
     broadcaster.broadcast("m", "x")
-    await future
+    await waiter
     assert list(subscription) == [message("x", "m")]
-    subscription.close()
-    subscription.close()
-    assert subscription.park() is None
-    assert list(subscription) == []
-    assert_refused(subscription.join, RuntimeError, "")
+    for _ in range(2):
+        subscription.close()
+        assert subscription.park() is None
+        assert list(subscription) == []
+        assert_refused(lambda: subscription.join(loop), RuntimeError, "")
     assert broadcaster.client_count == 0
 
 
-def test_a_subscription_needs_a_running_loop() -> None:
+async def test_a_stream_needs_a_running_loop() -> None:
     broadcaster = permissive()
-    assert_refused(broadcaster._subscribe().join, RuntimeError, "need a running asyncio event loop")
+    stream = (await broadcaster.stream(request())).generator
+    step = anext(stream)
+    with pytest.raises(RuntimeError, match="need a running asyncio event loop"):
+        await asyncio.to_thread(step.send, None)
     assert broadcaster.client_count == 0

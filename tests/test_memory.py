@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support import message, open_stream, permissive, turns
+from support import joined, message, open_stream, permissive, turns
 
 from fastware_sse import Broadcaster, _core
 
@@ -53,9 +53,7 @@ async def fails_while_readers_come_and_are_pruned(successes: int) -> bool:
     with failing_after(successes):
         for number in range(70):
             if number in (0, 10, 30):
-                reader = broadcaster._subscribe()
-                reader.join()
-                readers.append((reader, len(sent)))
+                readers.append((joined(broadcaster), len(sent)))
             if fails(lambda number=number: broadcaster.broadcast("message", str(number))):
                 failed = True
             else:

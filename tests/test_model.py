@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from model import Model, ModelClient, ModelQueue
-from support import message, open_stream, permissive, request, turns
+from support import joined, message, open_stream, permissive, request, turns
 
 from fastware_sse import sse_route
 from fastware_sse._core import Subscription
@@ -35,9 +35,8 @@ class Both:
         self.log = logging.getLogger("fastware_sse")
 
     def join(self) -> None:
-        subscription = self.ours._subscribe()
+        subscription = joined(self.ours)
         subscription.coalesce = self.random.random() < 0.5
-        subscription.join()
         self.clients.append((subscription, self.model.join(subscription.coalesce)))
 
     def free(self) -> list[tuple[Subscription, ModelClient]]:
