@@ -50,7 +50,7 @@ tsan:
 	$(MAKE) -C tests/core tsan
 
 $(RUN)/stamp: $(SOURCES) $(MODULES) | $(RUN)/bin/pip
-	$(RUN)/bin/pip install -q '.[demo]'
+	$(RUN)/bin/pip install -q '.[demo,bench]'
 	touch $@
 
 $(TEST)/stamp: $(SOURCES) | $(TEST)/bin/pip

@@ -46,9 +46,11 @@ static inline struct fw_text fw_frame_text(const struct fw_frame *frame)
     return (struct fw_text){frame->bytes + FW_FRAME_HEAD, frame->size};
 }
 
+/* Empty for an empty text: a chunk of size 0 would end the body. */
 static inline struct fw_text fw_frame_chunk(const struct fw_frame *frame)
 {
-    return (struct fw_text){frame->bytes + frame->chunk_at, FW_FRAME_HEAD - frame->chunk_at + frame->size + 2};
+    size_t around = FW_FRAME_HEAD - frame->chunk_at + 2;
+    return (struct fw_text){frame->bytes + frame->chunk_at, frame->size != 0 ? around + frame->size : 0};
 }
 
 #endif

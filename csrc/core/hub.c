@@ -244,6 +244,7 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
     struct fw_frame *chain = NULL;
     bool more = false;
     int status = FW_OK;
+    assert(max_events >= 1 && max_events <= FW_BATCH_FRAMES);
     batch->count = 0;
     lock(hub);
     uint64_t first = reader->sequence, bound = bound_locked(hub, reader), last;

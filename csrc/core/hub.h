@@ -62,11 +62,12 @@ void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight);
 /* Ends the registration, whatever became of the reader meanwhile; the frames that it alone needed are freed. */
 void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader);
 
-/* Appends `frame` (the hub takes its own reference) and prunes the readers that cannot take it. Constant time in the
- * number of readers that stay. A closed hub accepts and drops it. Returns FW_OK or FW_ENOMEM. */
+/* Appends `frame` (the hub takes its own reference; a frame is published once, to one hub) and prunes the readers that
+ * cannot take it. Constant time in the number of readers that stay. A closed hub accepts and drops it. Returns FW_OK or
+ * FW_ENOMEM. */
 int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_published *published);
 
-/* Reads the next events of `reader`: at most `max_events` (up to FW_BATCH_FRAMES) and FW_BATCH_BYTES of text, but a
+/* Reads the next events of `reader`: at most `max_events` (1 to FW_BATCH_FRAMES) and FW_BATCH_BYTES of text, but a
  * larger event alone and whole. The reader then stands behind them. If the read would end at `known_last` (0: none),
  * frames are not taken. Returns FW_OK, FW_EAGAIN or FW_EEND; the caller releases the batch after FW_OK. */
 int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events, uint64_t known_last,
@@ -82,7 +83,8 @@ bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader);
 /* Whether `reader` was pruned. */
 bool fw_hub_pruned(struct fw_hub *hub, const struct fw_reader *reader);
 
-/* Ends one reader: it is no longer counted, reads up to the present head and then gets FW_EEND. Idempotent. */
+/* Ends one reader: it is no longer counted, reads up to the present head and then gets FW_EEND. Idempotent. Until it
+ * leaves it still stands in the log. */
 void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader);
 
 /* Ends every reader in this way and freezes the head. Idempotent, constant time. */
