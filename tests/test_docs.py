@@ -1,0 +1,265 @@
+"""What the documentation says: its code runs, its links lead somewhere, and its tables are those of the code."""
+
+import asyncio
+import inspect
+import logging
+import re
+import shutil
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastware.testing import AsyncTestClient
+from support import Client, open_stream, permissive, run_python, stuck_client, turns
+
+import fastware_sse
+from fastware_sse import Broadcaster
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+SLOW_CLIENTS = (ROOT / "docs" / "slow-clients.md").read_text(encoding="utf-8")
+
+# "Complete example" in the documentation of fastware's Broadcaster.
+DOCUMENTED = """\
+from fastware import Router, Broadcaster, sse_route, create_app, serve
+
+broadcaster = Broadcaster(heartbeat_interval=30)
+broadcaster.register_event("message")
+broadcaster.register_event("status")
+
+router = Router()
+router.add_route("GET", "/events", sse_route(broadcaster))
+
+@router.post("/send")
+async def send_message(request):
+    data = request.json
+    broadcaster.broadcast("message", {"text": data["text"]})
+    return {"sent": True}
+
+@router.get("/status")
+async def get_status(request):
+    broadcaster.broadcast("status", {"clients": broadcaster.client_count})
+    return {"clients": broadcaster.client_count}
+
+app = create_app(router)
+
+if __name__ == "__main__":
+    serve(app, foreground=True, host="127.0.0.1", port=8000)
+"""
+OUR_IMPORTS = """\
+from fastware import Router, create_app, serve
+from fastware_sse import Broadcaster, sse_route
+"""
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+PYTHON_BLOCKS = [
+    pytest.param(code, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
+]
+
+
+def block_with(text: str, part: str) -> str:
+    (code,) = [code for code in blocks(text, "python") if part in code]
+    return code
+
+
+def run_block(code: str) -> dict[str, Any]:
+    """The names that `code` defines, run as an import would."""
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(compile(code, "<documented>", "exec"), names)
+    return names
+
+
+def rows(text: str, header: str) -> list[list[str]]:
+    """The cells of the table under the line `header`, without the backquotes."""
+    table = takewhile(lambda line: line.startswith("|"), text[text.index(header) :].splitlines()[2:])
+    return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in table]
+
+
+async def first_of(app: Any, broadcaster: Broadcaster, *calls: tuple[str, str, Any]) -> str:
+    """What a client of /events has got after `calls`, as (method, path, JSON)."""
+    async with AsyncTestClient(app) as client:
+        stream = asyncio.create_task(client.get("/events"))
+        while broadcaster.client_count == 0:
+            await asyncio.sleep(0.001)
+        for method, path, body in calls:
+            assert (await client.request(method, path, json=body)).status_code == 200
+        broadcaster.close()
+        return (await stream).text
+
+
+# ---- code ----
+
+
+@pytest.mark.parametrize("code", PYTHON_BLOCKS)
+def test_documented_code_runs(code: str) -> None:
+    run_python(f"exec(compile({code!r}, '<documented>', 'exec'), {{'__name__': 'documented'}})")
+
+
+async def test_the_app_of_the_readme_sends_what_the_readme_shows() -> None:
+    names = run_block(block_with(README, '@router.post("/items")'))
+    app = names["create_app"](names["router"])
+    text = await first_of(app, names["broadcaster"], ("POST", "/items", {"name": "tea"}))
+    (shown,) = [block for block in blocks(README, "") if block.startswith("event:")]
+    assert text == shown + "\n"
+
+
+async def test_the_test_of_the_readme_passes() -> None:
+    await run_block(block_with(README, "async def test_events"))["test_events"]()
+
+
+def test_install_of_the_readme_swaps_the_names() -> None:
+    code = block_with(README, "fastware_sse.install()")
+    run_python(f"{code}\nassert Broadcaster is fastware_sse.Broadcaster and sse_route is fastware_sse.sse_route")
+
+
+async def test_the_documented_burst_reaches_everybody() -> None:
+    names = run_block(block_with(SLOW_CLIENTS, "async def send(lines)"))
+    broadcaster = names["broadcaster"]
+    clients = [Client(await open_stream(broadcaster)) for _ in range(100)]
+    await turns()
+    await names["send"](["a line"] * 10_000)
+    assert broadcaster.client_count == 100
+    broadcaster.close()
+    assert [len(await client.end()) for client in clients] == [10_000] * 100
+
+
+# ---- tables ----
+
+
+def test_the_options_of_the_readme_are_those_of_the_constructor() -> None:
+    documented = [(row[0], row[2]) for row in rows(README, "| option | type | default |")]
+    parameters = inspect.signature(Broadcaster).parameters.values()
+    assert documented == [(parameter.name, repr(parameter.default)) for parameter in parameters]
+    kinds = [parameter.kind for parameter in parameters]
+    assert kinds == [inspect.Parameter.POSITIONAL_OR_KEYWORD] + [inspect.Parameter.KEYWORD_ONLY] * (len(kinds) - 1)
+
+
+def test_the_names_of_the_readme_are_the_public_names() -> None:
+    signatures = [row[0] for row in rows(README, "| name | meaning |")]
+    documented = {re.match(r"(?:await )?(\w+)", signature)[1] for signature in signatures}  # type: ignore[index]
+    public = {name for name in dir(Broadcaster) if not name.startswith("_")} | set(fastware_sse.__all__)
+    assert documented | {"Broadcaster"} == public
+    for signature in signatures:
+        name, arguments = re.match(r"(?:await )?(\w+)(?:\((.*)\))?", signature).groups()  # type: ignore[union-attr]
+        if arguments is not None:
+            found = inspect.signature(getattr(Broadcaster, name, None) or getattr(fastware_sse, name))
+            names = [argument.split(":")[0].split("=")[0] for argument in arguments.split(", ") if argument]
+            assert names == [parameter for parameter in found.parameters if parameter != "self"], signature
+
+
+def test_the_ladder_of_the_design_page_has_every_file() -> None:
+    documented = {row[0] for row in rows(DESIGN, "| file | in one sentence |")}
+    in_c = {str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "csrc").rglob("*.[ch]")}
+    in_python = {str(path.relative_to(ROOT)) for path in (ROOT / "fastware_sse").glob("*.py*") if path.suffix != ".pyc"}
+    assert documented == in_c | in_python
+
+
+async def test_the_log_says_what_the_page_says(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "fastware_sse")
+    documented = {row[0] for row in rows(SLOW_CLIENTS, "| record | when |")}
+    broadcaster = permissive(256)
+    slow = [await stuck_client(broadcaster) for _ in range(3)]
+    for _ in range(257):
+        broadcaster.broadcast("e", "")
+    parked = [Client(await open_stream(broadcaster)) for _ in range(2)]
+    await turns()
+    for _ in range(257):
+        broadcaster.broadcast("e", "")
+    records = [
+        f"{record.levelname} `{record.getMessage()}" for record in caplog.records if record.name == "fastware_sse"
+    ]
+    assert [record.split()[0] for record in records] == ["DEBUG", "DEBUG", "WARNING"]
+
+    def shape(text: str) -> str:
+        return re.sub(r"pruned \d+|\(\d+", "N", text)
+
+    assert {shape(record) for record in records} == {shape(record) for record in documented}
+    for stream in slow:
+        await stream.aclose()
+    for client in parked:
+        await client.end()
+
+
+# ---- files ----
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_documented_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PAGES:
+        for target in re.findall(r"(?:`|^)make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert re.search(rf"^(?:\w+ )*{target}(?: \w+)*:", makefile, re.MULTILINE), target
+
+
+def test_the_example_is_the_documented_one_but_for_the_import() -> None:
+    first, rest = DOCUMENTED.split("\n", 1)
+    assert first == "from fastware import Router, Broadcaster, sse_route, create_app, serve"
+    assert (ROOT / "examples" / "fastware_app.py").read_text(encoding="utf-8") == OUR_IMPORTS + rest
+
+
+def test_the_documented_example_runs_unchanged_after_install() -> None:
+    run_python(f"""
+import asyncio, fastware_sse
+fastware_sse.install()
+names = {{"__name__": "documented"}}
+exec({DOCUMENTED!r}, names)
+assert type(names["broadcaster"]) is fastware_sse.Broadcaster
+""")
+
+
+def test_the_page_of_make_run_is_served_whatever_the_folder(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    run_python(f"""
+import asyncio, sys
+sys.path.insert(0, {str(tmp_path / "examples")!r})
+from fastware.testing import AsyncTestClient
+import run
+
+async def main():
+    async with AsyncTestClient(run.app) as client:
+        page = await client.get("/")
+        assert page.headers["content-type"].startswith("text/html") and 'new EventSource("/events")' in page.text
+        stream = asyncio.create_task(client.get("/events"))
+        while run.broadcaster.client_count == 0:
+            await asyncio.sleep(0.001)
+        assert (await client.post("/send", json={{"text": "hello"}})).json() == {{"sent": True}}
+        assert (await client.get("/status")).json() == {{"clients": 1}}
+        assert (await client.post("/error")).json() == {{"sent": True}}
+        run.broadcaster.close()
+        events = [line for line in (await stream).text.splitlines() if line.startswith("event: ")]
+        assert events == ["event: message", "event: status", "event: error"], events
+
+asyncio.run(main())
+""")
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    page = (ROOT / "examples" / "page.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?://|\bsrc=", page)
