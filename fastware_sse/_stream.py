@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _HEARTBEAT = Chunk(": heartbeat\n\n")
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Raises RuntimeError, with a text that tells what streams need, where there is none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -31,7 +32,7 @@ async def event_stream(
 
     A cancelled step ends the stream instead of raising: the driving loop sees StopAsyncIteration.
     """
-    loop = _running_loop()
+    loop = running_loop()
     subscription.join(loop)
     watch = None
     try:
@@ -71,7 +72,7 @@ async def queue_stream(
     """Send `first`, then what broadcast() puts into `queue`, until it was pruned (has left `_clients`) and is empty."""
     getter: asyncio.Task[str] | None = None
     watch = None
-    loop = _running_loop()
+    loop = running_loop()
     if not broadcaster._closed:
         broadcaster._clients.append(queue)
     try:

@@ -93,14 +93,20 @@ class Broadcaster(_core.Broadcaster):
         return getters
 
     def _first_chunks(self, initial: list[tuple[str, Any]] | None) -> list[_core.Chunk]:
-        chunks = []
-        if self._retry is not None:
-            low, high = self._retry if isinstance(self._retry, tuple) else (self._retry, self._retry)
-            chunks.append(_core.Chunk(_core.wire(retry=round(random.uniform(low, high) * 1000))))
+        return self._retry_chunks() + self._initial_chunks(initial)
+
+    def _retry_chunks(self) -> list[_core.Chunk]:
+        if self._retry is None:
+            return []
+        low, high = self._retry if isinstance(self._retry, tuple) else (self._retry, self._retry)
+        return [_core.Chunk(_core.wire(retry=round(random.uniform(low, high) * 1000)))]
+
+    def _initial_chunks(self, initial: list[tuple[str, Any]] | None) -> list[_core.Chunk]:
         if initial is None:
-            return chunks
+            return []
         if not isinstance(initial, (list, tuple)):
             raise TypeError(f"initial must be a list of (event, data) pairs, not {type(initial).__name__}")
+        chunks = []
         for index, pair in enumerate(initial):
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
                 raise TypeError(f"initial[{index}] must be a pair (event, data), not {type(pair).__name__}")

@@ -41,6 +41,9 @@ PYTHON_RUNGS = [
     "_stream",
     "broadcaster",
     "_install",
+    "_deadline",
+    "_request",
+    "asgi",
     "__init__",
 ]
 DEPENDENCIES = {"msgspec"}
