@@ -87,23 +87,23 @@ class Server:
         assert response.headers["transfer-encoding"] == "chunked"
         return response
 
-    async def streams(self, number: int) -> list[Response]:
-        """So many clients, all of them registered."""
-        responses = await asyncio.gather(*(self.stream() for _ in range(number)))
-        await self.has_clients(number)
+    async def streams(self, number: int, port: int | None = None) -> list[Response]:
+        """So many clients, the first ones, all of them registered."""
+        responses = await asyncio.gather(*(self.stream(port=port) for _ in range(number)))
+        await self.has_clients(number, port)
         return responses
 
-    async def request(self, method: str, target: str, data: object = None) -> dict:
+    async def request(self, method: str, target: str, data: object = None, port: int | None = None) -> dict:
         """Ask on a connection of its own: uvicorn closes one that has been idle for 5 s."""
-        connection = await connect(self.port)
+        connection = await connect(port or self.port)
         try:
             return await connection.request(method, target, data)
         finally:
             connection.close()
 
-    async def has_clients(self, number: int) -> None:
+    async def has_clients(self, number: int, port: int | None = None) -> None:
         """Ask /status until it says so. Nothing tells a client that the server has seen it come or go."""
-        connection = await connect(self.port)
+        connection = await connect(port or self.port)
         async with asyncio.timeout(LIMIT):
             while (await connection.request("GET", "/status"))["clients"] != number:
                 pass

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 import pytest
-from client import Response, connect
+from client import LIMIT, Response, connect
 from servers import KINDS, SERVE, UVICORN, Kind, Server, reserve_port, running, running_script
 
 pytestmark = pytest.mark.e2e
@@ -66,13 +66,60 @@ async def test_without_graceful_exit_the_server_waits_for_its_streams(kind: Kind
         server.assert_no_complaint()
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_a_client_that_has_only_seen_the_head_is_not_forgotten(kind: Kind) -> None:
+    async with running(kind) as server:
+        stream = await server.stream()
+        server.terminate()
+        await assert_clean_end(stream)
+        await server.exit_code()
+        server.assert_no_complaint()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_a_stream_that_begins_after_the_signal_ends_at_once(kind: Kind) -> None:
+    """Its request came in time, so the server waits for it as it does for the others."""
+    async with running(kind, "knobs", BROADCASTER="{}") as server:
+        early = await server.stream()
+        await server.has_clients(1)
+        late = (await connect(server.port)).send("GET", "/late")
+        async with asyncio.timeout(LIMIT):
+            while not (await server.request("GET", "/status"))["late"]:
+                pass
+        server.terminate()
+        await assert_clean_end(early)
+        await assert_clean_end(late)
+        assert late.status == 200
+        await server.exit_code()
+        server.assert_no_complaint()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+async def test_signal_handlers_are_ours_only_while_streams_are_open(kind: Kind) -> None:
+    async with running(kind, "knobs", BROADCASTER="{}") as server:
+        before = await server.request("GET", "/handlers")
+        for _ in range(2):
+            streams = await server.streams(2)
+            during = await server.request("GET", "/handlers")
+            assert all(during[name] != before[name] for name in before)
+            streams[0].connection.close()
+            await server.has_clients(1)
+            assert await server.request("GET", "/handlers") == during
+            streams[1].connection.close()
+            await server.has_clients(0)
+            assert await server.request("GET", "/handlers") == before
+
+
 async def test_one_uvicorn_run_after_another() -> None:
     with contextlib.ExitStack() as stack:
         ports = [stack.enter_context(reserve_port()).getsockname()[1] for _ in range(4)]
         async with running_script("two_runs", ports) as server:
             for port, stop in zip(ports, [Server.interrupt, Server.terminate] * 2, strict=True):
                 await server.accepts(port)
-                streams = await asyncio.gather(*(server.stream(port=port) for _ in range(10)))
+                streams = await server.streams(10, port)
+                await server.request("POST", "/send", {"text": "hello"}, port)
+                for stream in streams:  # what ended in the run before has not ended for good
+                    await stream.until(lambda stream=stream: b"hello" in stream.body)
                 stop(server)
                 await all_of([assert_clean_end(stream) for stream in streams])
             assert await server.exit_code() == 0
@@ -90,6 +137,7 @@ async def test_two_servers_on_one_loop(how: str) -> None:
                 for port in ports:
                     await server.accepts(port)
                 streams = [await server.stream(port=port) for port in ports for _ in range(streams_each)]
+                await server.has_clients(len(streams))
                 STOP[how](server)
                 await all_of([assert_clean_end(stream) for stream in streams])
                 # asyncio.run() reports Ctrl-C by a traceback of its own.

@@ -1,7 +1,9 @@
 """An application whose Broadcaster the test configures, and that can be asked for bursts."""
 
+import asyncio
 import json
 import os
+import signal
 
 from fastware import Router, create_app, serve
 
@@ -19,6 +21,19 @@ async def stream(request):
     return await broadcaster.stream(request)
 
 
+late = 0
+
+
+@router.get("/late")
+async def stream_after_the_others(request):
+    """A stream that begins when all others have ended; one is expected to be open already."""
+    global late
+    late += 1
+    while broadcaster.client_count:
+        await asyncio.sleep(0.01)
+    return await broadcaster.stream(request)
+
+
 @router.post("/burst")
 async def burst(request):
     for text in request.json["texts"]:
@@ -28,7 +43,12 @@ async def burst(request):
 
 @router.get("/status")
 async def status(request):
-    return {"clients": broadcaster.client_count}
+    return {"clients": broadcaster.client_count, "late": late}
+
+
+@router.get("/handlers")
+async def handlers(request):
+    return {number.name: repr(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 app = create_app(router)
