@@ -12,7 +12,7 @@ ASAN := .venv-asan-$V
 EXTRAS = test,lint
 C_FILES := $(wildcard csrc/*/*.[ch])
 SOURCES := pyproject.toml setup.py $(C_FILES)
-MODULES := $(wildcard fastware_sse/*.py fastware_sse/*.pyi)
+MODULES := $(wildcard fastware_sse/*.py fastware_sse/*.pyi fastware_sse/demo/*.*)
 
 # The other versions that run (a pyenv shim may not) and can build an extension, each as version=interpreter.
 CAN_BUILD = import ensurepip, os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")
@@ -21,7 +21,7 @@ OTHERS = $(shell for v in $(filter-out $V,$(VERSIONS)); do for p in python$$v $$
 
 .PHONY: run bench test test-other lint asan tsan clean
 run: $(RUN)/stamp
-	cd examples && ../$(RUN)/bin/python run.py
+	cd examples && ../$(RUN)/bin/python -m fastware_sse
 
 bench: $(RUN)/stamp
 	cd benchmarks && ../$(RUN)/bin/python run.py

@@ -15,8 +15,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="on 127.0.0.1 (default: %(default)s)")
     port = parser.parse_args().port
     try:
-        from fastware import serve
-        from fastware.server import PortInUseError
+        from fastware.server import PortInUseError, serve
     except ImportError as error:
         sys.exit(f"The demo needs fastware ({error}). Install it with: pip install 'fastware-sse[demo]'")
 

@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import logging
 import re
-import shutil
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,8 @@ def test_the_names_of_the_readme_are_the_public_names() -> None:
 def test_the_ladder_of_the_design_page_has_every_file() -> None:
     documented = {row[0] for row in rows(DESIGN, "| file | in one sentence |")}
     in_c = {str(path.relative_to(ROOT).with_suffix("")) for path in (ROOT / "csrc").rglob("*.[ch]")}
-    in_python = {str(path.relative_to(ROOT)) for path in (ROOT / "fastware_sse").glob("*.py*") if path.suffix != ".pyc"}
+    package = [*(ROOT / "fastware_sse").rglob("*.py"), *(ROOT / "fastware_sse").rglob("*.pyi")]
+    in_python = {str(path.relative_to(ROOT)) for path in package}
     assert documented == in_c | in_python
 
 
@@ -232,34 +232,3 @@ names = {{"__name__": "documented"}}
 exec({DOCUMENTED!r}, names)
 assert type(names["broadcaster"]) is fastware_sse.Broadcaster
 """)
-
-
-def test_the_page_of_make_run_is_served_whatever_the_folder(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
-    run_python(f"""
-import asyncio, sys
-sys.path.insert(0, {str(tmp_path / "examples")!r})
-from fastware.testing import AsyncTestClient
-import run
-
-async def main():
-    async with AsyncTestClient(run.app) as client:
-        page = await client.get("/")
-        assert page.headers["content-type"].startswith("text/html") and 'new EventSource("/events")' in page.text
-        stream = asyncio.create_task(client.get("/events"))
-        while run.broadcaster.client_count == 0:
-            await asyncio.sleep(0.001)
-        assert (await client.post("/send", json={{"text": "hello"}})).json() == {{"sent": True}}
-        assert (await client.get("/status")).json() == {{"clients": 1}}
-        assert (await client.post("/error")).json() == {{"sent": True}}
-        run.broadcaster.close()
-        events = [line for line in (await stream).text.splitlines() if line.startswith("event: ")]
-        assert events == ["event: message", "event: status", "event: error"], events
-
-asyncio.run(main())
-""")
-
-
-def test_the_page_needs_nothing_from_elsewhere() -> None:
-    page = (ROOT / "examples" / "page.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?://|\bsrc=", page)

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 C_FILES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 MODULES = sorted((ROOT / "fastware_sse").glob("*.py"))
+DEMO = sorted((ROOT / "fastware_sse" / "demo").glob("*.py"))  # an application: it may import what it likes
 
 # A rung is a .h and a .c of one name. It includes its own header and rungs above it.
 C_RUNGS = [
@@ -45,6 +46,7 @@ PYTHON_RUNGS = [
     "_request",
     "asgi",
     "__init__",
+    "__main__",
 ]
 DEPENDENCIES = {"msgspec"}
 NEVER_IMPORTED_BY_US = ["fastware", "granian", "hypercorn", "starlette", "uvicorn", "uvloop"]
@@ -106,7 +108,7 @@ def test_importing_the_package_imports_no_framework_and_no_server() -> None:
     assert (run.stdout.strip(), run.stderr) == ("[]", "")
 
 
-@pytest.mark.parametrize("path", C_FILES + MODULES, ids=name_of)
+@pytest.mark.parametrize("path", C_FILES + MODULES + DEMO, ids=name_of)
 def test_file_keeps_to_its_size(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines < MAX_LINES[path.suffix]

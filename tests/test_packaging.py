@@ -56,7 +56,7 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def names_below(folder: Path) -> set[str]:
-    kinds = (".c", ".h", ".py", ".pyi")
+    kinds = (".c", ".h", ".py", ".pyi", ".css", ".html", ".js", ".svg")
     return {path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.suffix in kinds}
 
 
