@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core import Broadcaster, Subscription
+    from .broadcaster import Broadcaster
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _FAREWELL = 0.1  # seconds for the last chunks to leave before a default action ends the process
@@ -27,14 +27,13 @@ _watches: dict[asyncio.AbstractEventLoop, Watch] = {}
 _ending: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
-def enter(
-    broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop, subscription: Subscription | None = None
-) -> Watch | None:
-    """Note that a stream begins. Returns what its end must be told to, or None where there is nothing to watch.
+def enter(broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop | None) -> Entry | None:
+    """Note that there will be a stream on `loop`, and be ready for signals from now on.
 
-    A stream that begins after the signal ends at once: the server is waiting for it.
+    To be called before the response's head is sent: a client that has seen it may expect that Ctrl-C ends its stream.
+    Returns None where there is nothing to watch.
     """
-    if not broadcaster._graceful_exit or threading.current_thread() is not threading.main_thread():
+    if loop is None or not broadcaster._graceful_exit or threading.current_thread() is not threading.main_thread():
         return None
     watch = _watches.get(loop)
     if watch is None:
@@ -42,21 +41,38 @@ def enter(
             del _watches[closed]  # its streams were dropped, not ended
         watch = _watches[loop] = Watch(loop)
     watch.enter(broadcaster)
-    if loop in _ending:
-        if subscription is not None:
-            subscription.finish()
-        else:
-            loop.call_soon(broadcaster._end_streams, loop)
-    return watch
+    return Entry(watch, broadcaster)
+
+
+class Entry:
+    """One stream's place in a Watch, until it leaves or is collected: a response may never be iterated."""
+
+    __slots__ = ("_broadcaster", "_watch")
+
+    def __init__(self, watch: Watch, broadcaster: Broadcaster) -> None:
+        self._watch: Watch | None = watch
+        self._broadcaster = id(broadcaster)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the signal has come: the server waits for this stream, so it must end at once."""
+        return self._watch is not None and self._watch.loop in _ending
+
+    def leave(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.leave(self._broadcaster)
+
+    __del__ = leave
 
 
 class Watch:
     """The streams of one event loop, and the signal handlers that they have put in place."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        # By identity: a subclass may compare by value, and then cannot be hashed.
-        self._broadcasters: dict[int, Broadcaster] = {}
+        self.loop = loop
+        # By identity, since a subclass may compare by value, and weakly, since their streams may be garbage with them.
+        self._broadcasters: weakref.WeakValueDictionary[int, Broadcaster] = weakref.WeakValueDictionary()
         self._streams: Counter[int] = Counter()
         self._handlers: dict[signal.Signals, tuple[Callable[[int, FrameType | None], None], Any]] = {}
         self._raise_again: int | None = None
@@ -73,22 +89,23 @@ class Watch:
                 signal.signal(number, handler)
                 self._handlers[number] = handler, found
 
-    def leave(self, broadcaster: Broadcaster) -> None:
-        self._streams[id(broadcaster)] -= 1
-        if not self._streams[id(broadcaster)]:
-            del self._streams[id(broadcaster)], self._broadcasters[id(broadcaster)]
+    def leave(self, broadcaster: int) -> None:
+        self._streams[broadcaster] -= 1
+        if not self._streams[broadcaster]:
+            del self._streams[broadcaster]
+            self._broadcasters.pop(broadcaster, None)
         if not self._streams:
-            _watches.pop(self._loop, None)
+            _watches.pop(self.loop, None)
             if self._raise_again is None:
                 self._put_back()
-            elif not self._loop.is_closed():
-                self._loop.call_later(_FAREWELL, self._default_action)
+            elif not self.loop.is_closed():
+                self.loop.call_later(_FAREWELL, self._default_action)
 
     def _handler(self, previous: Any) -> Callable[[int, FrameType | None], None]:
         def on_signal(number: int, frame: FrameType | None) -> None:
             # This may interrupt anything, our own C code included, so the work is left to the loop.
             try:
-                self._loop.call_soon_threadsafe(self._end, number if previous is signal.SIG_DFL else None)
+                self.loop.call_soon_threadsafe(self._end, number if previous is signal.SIG_DFL else None)
             except RuntimeError:  # the loop is closed
                 if previous is signal.SIG_DFL:
                     self._raise_again = number
@@ -99,12 +116,12 @@ class Watch:
         return on_signal
 
     def _end(self, raise_again: int | None) -> None:
-        _ending.add(self._loop)
+        _ending.add(self.loop)
         if raise_again is not None:
             self._raise_again = raise_again
-            self._loop.call_later(_PATIENCE if self._streams else _FAREWELL, self._default_action)
+            self.loop.call_later(_PATIENCE if self._streams else _FAREWELL, self._default_action)
         for broadcaster in list(self._broadcasters.values()):
-            broadcaster._end_streams(self._loop)
+            broadcaster._end_streams(self.loop)
 
     def _put_back(self) -> None:
         if threading.current_thread() is not threading.main_thread():

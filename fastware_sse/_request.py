@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _exit
 from ._stream import running_loop
@@ -21,60 +21,77 @@ Header = tuple[bytes, bytes]
 
 BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
 _FAREWELL = 1.0  # seconds for the final, empty body
+_LINGER = 8  # turns of the loop
 
 _log = logging.getLogger("fastware_sse")
 
 
 class Request:
-    """One HTTP request. Its own task sends; the watcher may cancel that task, and so may a deadline."""
+    """One HTTP request. Its own task sends; the watcher cancels that task when the client leaves, and a deadline when a
+    send is blocked for too long."""
 
-    __slots__ = ("_app", "_left", "_receive", "_scope", "_send", "_stuck", "_task")
+    __slots__ = (
+        "_app",
+        "_cancels",
+        "_deadlines",
+        "_left",
+        "_loop",
+        "_receive",
+        "_scope",
+        "_send",
+        "_started",
+        "_task",
+        "_unyielded",
+    )
 
     def __init__(self, app: EventStream, scope: Scope, receive: Receive, send: Send) -> None:
         self._app = app
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._task: asyncio.Task[Any] | None = None
-        self._left = False  # the client has gone: nothing more is sent
-        self._stuck = False  # a send was blocked for too long
+        self._loop = running_loop()
+        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._deadlines = app.deadlines(self._loop)
+        self._cancels = 0  # of the task, by us: above 0 it has nothing to do but to end
+        self._left = False  # the client has gone, or cannot be reached: nothing more is sent
+        self._started = False
+        self._unyielded = 0  # bytes sent since the loop had a turn for certain
 
     async def run(self) -> None:
+        """Answer the request. Raises nothing but the cancellation of a request that has no answer yet: servers log what
+        is raised, and take a return best."""
         method = self._scope["method"]
-        if method == "GET":
-            await self._get()
-        elif method == "HEAD":  # never watched: some servers report the client gone at once
-            refusal = await self._app.refusal(self._scope)
-            if refusal is None:
-                await self._start()
-                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-            else:
-                await self._answer(*refusal)
-        else:
-            await self._answer(405, "Method Not Allowed", [(b"allow", b"GET, HEAD")])
-
-    async def _get(self) -> None:
-        loop = running_loop()
-        self._task = asyncio.current_task()
-        watcher = loop.create_task(self._watch())
+        # HEAD is over at once, and some servers say before that that the client has gone.
+        watcher = self._loop.create_task(self._watch()) if method == "GET" else None
         try:
-            refusal = await self._app.refusal(self._scope)
-            if refusal is None:
-                await self._stream(loop)
-            else:
+            refusal = await self._app.refusal(self._scope) if method in ("GET", "HEAD") else None
+            if refusal is not None:
                 await self._answer(*refusal)
+            elif method == "GET":
+                await self._stream()
+            elif method == "HEAD":
+                await self._start()
+                await self._deliver({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await self._answer(405, b"Method Not Allowed", [(b"allow", b"GET, HEAD")])
         except asyncio.CancelledError:
-            if not self._left:
+            if not self._cancels:
                 raise
-            self._uncancel()
+        except OSError:
+            _log.debug("send() failed; the client counts as gone", exc_info=True)
+        except Exception:
+            _log.exception("an EventStream could not send its response")
         finally:
-            watcher.cancel()
+            if watcher is not None:
+                watcher.cancel()
+            for _ in range(self._cancels):
+                self._task.uncancel()
 
     async def _watch(self) -> None:
         """The one reader of receive(): takes what is left of the request's body, then waits for the end."""
         try:
             while (await self._receive())["type"] != "http.disconnect":
-                pass
+                await asyncio.sleep(0)  # even if receive() never waits, others have their turn
         except Exception:
             _log.debug("receive() failed; the client counts as gone", exc_info=True)
         self._left = True
@@ -82,91 +99,91 @@ class Request:
 
     def expire(self) -> None:
         """A send was blocked for `send_timeout` seconds."""
-        self._stuck = True
         _log.debug("dropped an SSE client that has stopped reading")
         self._cancel()
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._cancels += 1
+        self._task.cancel()
 
-    def _uncancel(self) -> None:
-        if self._task is not None:
-            self._task.uncancel()
-
-    async def _stream(self, loop: asyncio.AbstractEventLoop) -> None:
-        broadcaster, send, deadlines = self._app.broadcaster, self._send, self._app.deadlines(loop)
+    async def _stream(self) -> None:
+        broadcaster = self._app.broadcaster
         subscription = broadcaster._subscribe()
         subscription.coalesce = True
-        subscription.join(loop)
-        watch = None
-        started = False
+        entry = _exit.enter(broadcaster, self._loop)
         try:
-            watch = _exit.enter(broadcaster, loop, subscription)
+            subscription.join(self._loop)
+            if entry is not None and entry.is_late:
+                subscription.finish()
             try:
                 bodies = await self._app.first_bodies(self._scope)
             except Exception:
                 _log.exception("the initial events of an EventStream failed")
-                await self._answer(500, "Internal Server Error")
+                await self._answer(500, b"Internal Server Error")
                 return
-            deadlines.begin(self)
             await self._start()
-            started = True
             for body in bodies:
-                deadlines.begin(self)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-            deadlines.end(self)
-            del bodies
-            sent = 0
+                await self._body(body)
+            del bodies  # may be large, and the stream may live for days
             while True:
                 for chunk in subscription:
-                    body = chunk.encode()
-                    deadlines.begin(self)
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
-                    deadlines.end(self)
-                    sent += len(body)
-                    if sent >= BODY_BYTES:  # the send may never have waited
-                        sent = 0
-                        await asyncio.sleep(0)
-                waiter = subscription.park()
+                    await self._body(chunk.encode())
+                waiter = None if self._cancels else subscription.park()  # see _deliver()
                 if waiter is None:
                     break
                 await waiter
         except asyncio.CancelledError:
-            # By the server, the watcher or a deadline. Returning is what servers take best: they log what is raised.
-            if self._left or self._stuck:
-                self._uncancel()
-        except OSError:
-            _log.debug("send() failed; the client counts as gone", exc_info=True)
-            self._left = True
-        except Exception:
-            _log.exception("send() failed; the stream ends")
-            self._left = True
+            if not self._started:
+                raise
         finally:
-            deadlines.end(self)
             subscription.close()
-            if watch is not None:
-                watch.leave(broadcaster)
-        if started and not self._left:
-            await self._farewell()
+            stops = entry is not None and entry.is_late
+            if entry is not None:
+                entry.leave()
+        if not self._left:
+            await self._farewell(stops)
 
     async def _start(self) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": self._app.headers})
+        # A list of its own: middleware may add to it.
+        await self._deliver({"type": "http.response.start", "status": 200, "headers": list(self._app.headers)})
+        self._started = True
 
-    async def _farewell(self) -> None:
-        """The final body, so that the client sees a whole response; bounded, since a stuck client blocks it too."""
+    async def _body(self, body: bytes) -> None:
+        if self._unyielded + len(body) > BODY_BYTES:  # no send need ever have waited
+            self._unyielded = 0
+            await asyncio.sleep(0)
+        self._unyielded += len(body)
+        await self._deliver({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _deliver(self, message: Message) -> None:
+        if self._cancels:
+            raise asyncio.CancelledError  # again: somebody has swallowed it
+        self._deadlines.begin(self)
+        try:
+            await self._send(message)
+        finally:
+            self._deadlines.end(self)
+
+    async def _farewell(self, stops: bool) -> None:
+        """The final body, so that the client sees a whole response; bounded, since a stuck client blocks it too.
+
+        A server that stops may close the connection with the body still in a buffer (daphne does), but not under a task
+        that is not done.
+        """
         try:
             async with asyncio.timeout(_FAREWELL):
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+                for _ in range(_LINGER if stops else 0):
+                    await asyncio.sleep(0)
         except (TimeoutError, asyncio.CancelledError):
             pass
         except Exception:
             _log.debug("the end of a stream could not be sent", exc_info=True)
 
-    async def _answer(self, status: int, text: str, headers: Iterable[Header] = ()) -> None:
-        body = text.encode()
-        length = str(len(body)).encode()
+    async def _answer(self, status: int, text: bytes, headers: Iterable[Header] = ()) -> None:
+        """A whole response that is not a stream."""
+        length = str(len(text)).encode()
         plain = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length), *headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": plain})
-        body = b"" if self._scope["method"] == "HEAD" else body
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._deliver({"type": "http.response.start", "status": status, "headers": plain})
+        body = b"" if self._scope["method"] == "HEAD" else text
+        await self._deliver({"type": "http.response.body", "body": body, "more_body": False})

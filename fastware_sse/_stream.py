@@ -26,17 +26,16 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 async def event_stream(
-    broadcaster: Broadcaster, subscription: Subscription, first: list[Chunk]
+    subscription: Subscription, first: list[Chunk], entry: _exit.Entry | None
 ) -> AsyncGenerator[str, None]:
     """Register at the first step, send `first`, then the events as they come.
 
     A cancelled step ends the stream instead of raising: the driving loop sees StopAsyncIteration.
     """
-    loop = running_loop()
-    subscription.join(loop)
-    watch = None
+    subscription.join(running_loop())
     try:
-        watch = _exit.enter(broadcaster, loop, subscription)
+        if entry is not None and entry.is_late:
+            subscription.finish()
         for chunk in first:
             yield chunk
         first = []  # may be large, and the stream may live for days
@@ -51,8 +50,8 @@ async def event_stream(
         return
     finally:
         subscription.close()
-        if watch is not None:
-            watch.leave(broadcaster)
+        if entry is not None:
+            entry.leave()
 
 
 async def empty_stream() -> AsyncGenerator[str, None]:
@@ -71,12 +70,11 @@ async def queue_stream(
 ) -> AsyncGenerator[str, None]:
     """Send `first`, then what broadcast() puts into `queue`, until it was pruned (has left `_clients`) and is empty."""
     getter: asyncio.Task[str] | None = None
-    watch = None
     loop = running_loop()
-    if not broadcaster._closed:
+    entry = _exit.enter(broadcaster, loop)
+    if not broadcaster._closed and not (entry is not None and entry.is_late):
         broadcaster._clients.append(queue)
     try:
-        watch = _exit.enter(broadcaster, loop)
         for chunk in first:
             yield chunk
         while True:
@@ -104,5 +102,5 @@ async def queue_stream(
         if getter is not None:
             broadcaster._queue_getters.discard(getter)
             getter.cancel()
-        if watch is not None:
-            watch.leave(broadcaster)
+        if entry is not None:
+            entry.leave()

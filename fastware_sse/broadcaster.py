@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from . import _core
+from . import _core, _exit
 from ._stream import empty_stream, event_stream, is_event_stream, queue_stream
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Broadcaster(_core.Broadcaster):
             generator = self._event_generator(queue, initial) if initial else self._event_generator(queue)
         else:
             subscription = self._subscribe()
-            generator = event_stream(self, subscription, first)
+            generator = event_stream(subscription, first, _exit.enter(self, asyncio._get_running_loop()))
         response = _stream_response(generator)
         response._subscription = subscription  # type: ignore[attr-defined]  # for sse_route
         return response

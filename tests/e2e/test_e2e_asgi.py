@@ -1,0 +1,405 @@
+"""The ASGI responder on real servers, without a framework: everybody gets everything, and the rest ends."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from client import LIMIT, Connection, Response, connect, connect_without_reading
+from servers import Kind, Server, running
+
+pytestmark = pytest.mark.e2e
+
+APP = "asgi_knobs"
+
+
+def _uvicorn(loop: str, http: str) -> Kind:
+    options = ["--port", "{port}", "--loop", loop, "--http", http, "--no-access-log"]
+    return Kind(f"uvicorn-{loop}-{http}", ["-m", "uvicorn", "{app}:app", *options])
+
+
+def _granian(loop: str) -> Kind:
+    options = ["--port", "{port}", "--loop", loop, "--backpressure", "5000", "--no-ws", "--workers-kill-timeout", "3"]
+    return Kind(f"granian-{loop}", ["-m", "granian", "--interface", "asgi", *options, "{app}:app"])
+
+
+_OPTIONS = ["--bind", "127.0.0.1:{port}", "--graceful-timeout", "1", "--keep-alive", "3"]
+HYPERCORN = Kind("hypercorn", ["-m", "hypercorn", *_OPTIONS, "{app}:app"])
+DAPHNE = Kind("daphne", ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}:app"])
+UVICORN = _uvicorn("asyncio", "h11")
+UVICORN_UVLOOP = _uvicorn("uvloop", "httptools")
+GRANIAN = _granian("asyncio")
+GRANIAN_UVLOOP = _granian("uvloop")
+EACH = [UVICORN, UVICORN_UVLOOP, GRANIAN, GRANIAN_UVLOOP, HYPERCORN, DAPHNE]
+ALL = [UVICORN, _uvicorn("asyncio", "httptools"), _uvicorn("uvloop", "h11"), *EACH[1:]]
+
+
+async def burst(server: Server, *texts: str) -> dict[str, int]:
+    return await server.request("POST", "/burst", {"texts": texts})
+
+
+def data(stream: Response) -> list[str]:
+    return [event.data for event in stream.events]
+
+
+async def got(streams: list[Response], texts: list[str]) -> None:
+    """Wait until each has got exactly `texts`."""
+    last = f"data: {texts[-1]}\n\n".encode()
+    for stream in streams:
+        await stream.until(lambda stream=stream: bool(stream.chunks) and stream.chunks[-1].endswith(last))
+        assert data(stream) == texts
+
+
+@contextlib.asynccontextmanager
+async def flowing(server: Server) -> AsyncIterator[list[str]]:
+    """Events for as long as the block runs, and one more; the block is given what was sent."""
+    texts: list[str] = []
+    connection = await connect(server.port)
+
+    async def send() -> None:
+        while True:
+            texts.append(f"{len(texts)}")
+            await asyncio.shield(asyncio.ensure_future(connection.request("POST", "/burst", {"texts": texts[-1:]})))
+            await asyncio.sleep(0.002)
+
+    task = asyncio.create_task(send())
+    try:
+        yield texts
+        assert not task.done()
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        texts.append("last")
+        await burst(server, "last")
+        connection.close()
+
+
+async def nothing_is_left(server: Server, before: dict[str, int]) -> None:
+    """Wait until there are as many clients, tasks and descriptors as `before`."""
+    connection = await connect(server.port)
+    async with asyncio.timeout(LIMIT):
+        while True:
+            now = await connection.request("GET", "/status")
+            if all(now[what] is None or now[what] <= before[what] for what in before):
+                break
+            await asyncio.sleep(0.02)
+    connection.close()
+
+
+async def raw(server: Server, request: bytes) -> bytes:
+    """All that comes until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(request)
+    async with asyncio.timeout(LIMIT):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("kind", ALL, ids=str)
+async def test_every_client_gets_every_event_in_order(kind: Kind) -> None:
+    texts = [f"event {number}" for number in range(500)]
+    async with running(kind, APP) as server:
+        streams = await server.streams(50)
+        for stream in streams:  # before there is any event
+            await stream.until(lambda stream=stream: stream.body == b":\n\n")
+        for start in range(0, len(texts), 50):
+            await burst(server, *texts[start : start + 50])
+        await got(streams, texts)
+        assert len({stream.body for stream in streams}) == 1
+        headers = streams[0].headers
+        assert headers["cache-control"] == "no-cache, no-transform"
+        assert headers["x-accel-buffering"] == "no"
+
+        connection = await connect(server.port)
+        head = await connection.send("HEAD", "/").end()
+        own = {"date", "transfer-encoding"}
+        assert head.status == 200
+        assert {name: value for name, value in head.headers.items() if name not in own} == {
+            name: value for name, value in headers.items() if name not in own
+        }
+        post = await connection.send("POST", "/", {"a": "b"}).end()
+        assert (post.status, post.headers["allow"]) == (405, "GET, HEAD")
+        assert (await connection.request("GET", "/status"))["clients"] == 50
+        server.assert_no_complaint()
+
+
+@pytest.mark.parametrize("kind", EACH, ids=str)
+async def test_http_1_0(kind: Kind) -> None:
+    async with running(kind, APP) as server:
+        answer = asyncio.create_task(raw(server, b"GET / HTTP/1.0\r\n\r\n"))
+        await server.has_clients(1)
+        await burst(server, "a", "b")
+        server.interrupt()
+        head, _, body = (await answer).partition(b"\r\n\r\n")
+        assert head.startswith((b"HTTP/1.0 200 ", b"HTTP/1.1 200 "))
+        expected = b":\n\nevent: message\ndata: a\n\nevent: message\ndata: b\n\n"
+        if b"transfer-encoding: chunked" in head.lower():
+            assert kind is UVICORN_UVLOOP  # httptools: uvicorn frames the body, whatever the version of the request
+        else:
+            assert body == expected
+        assert await server.exit_code() in (0, -2, 130)
+        server.assert_no_complaint()
+
+
+@pytest.mark.parametrize("kind", EACH, ids=str)
+async def test_a_client_that_leaves_is_not_counted_any_more(kind: Kind) -> None:
+    async with running(kind, APP) as server:
+        before = await server.request("GET", "/status")
+        staying = await server.stream()
+        for leave in (Connection.close, Connection.reset, Connection.half_close):
+            leaving = [await server.stream() for _ in range(5)]
+            await server.has_clients(6)
+            for stream in leaving:
+                leave(stream.connection)
+            await server.has_clients(1)
+        for stream in leaving:
+            stream.connection.close()
+        await burst(server, "still here")
+        await got([staying], ["still here"])
+        staying.connection.close()
+        await nothing_is_left(server, before)
+        server.assert_no_complaint()
+
+
+@pytest.mark.parametrize("kind", EACH, ids=str)
+async def test_streams_end_when_the_server_is_told_to_stop(kind: Kind) -> None:
+    texts = [f"event {number}" for number in range(20)]
+    async with running(kind, APP) as server:
+        streams = await server.streams(100)
+        answer = (await connect(server.port)).send("POST", "/burst", {"texts": texts})
+        await answer.end()
+        server.terminate()
+        for stream in streams:
+            await stream.end()
+            assert data(stream) == texts
+            await stream.connection.closed()
+        await server.exit_code()
+        if kind is not HYPERCORN:  # which logs each request that it cancels, whatever the application does
+            server.assert_no_complaint()
+        assert "fastware_sse" not in server.log
+
+
+@pytest.mark.parametrize("kind", EACH, ids=str)
+async def test_a_thousand_that_come_and_reset_while_events_flow(kind: Kind) -> None:
+    number = 1000
+    async with running(kind, APP) as server:
+        staying = await server.streams(3)
+        before = await server.request("GET", "/status")
+        async with flowing(server) as texts:
+            for _ in range(0, number, 100):  # at once: nothing has been answered yet
+                connections = [await connect(server.port) for _ in range(100)]
+                for connection in connections:
+                    connection.send("GET", "/")
+                for connection in connections:
+                    connection.reset()
+            for _ in range(0, number, 200):  # the head has been read
+                connections = [await connect(server.port) for _ in range(200)]
+                for response in [connection.send("GET", "/") for connection in connections]:
+                    await response.head()
+                for connection in connections:
+                    connection.reset()
+        await got(staying, texts)
+        await nothing_is_left(server, before)
+        server.assert_no_complaint()
+
+
+# ---- a reader that does not read ----
+
+
+@pytest.mark.parametrize("kind", [UVICORN, GRANIAN_UVLOOP], ids=str)
+@pytest.mark.parametrize("by", ["send_timeout", "buffer_size"])
+async def test_a_reader_that_never_reads(kind: Kind, by: str) -> None:
+    timeout = 0.5
+    size, number = 10_000, 700  # more than what the kernel and the server take for a client that does not read
+    options = {
+        "EVENT_STREAM": json.dumps({"send_timeout": timeout}),
+        "BROADCASTER": json.dumps({"buffer_size": 0 if by == "send_timeout" else 50}),
+    }
+    async with running(kind, APP, **options) as server:
+        before = await server.request("GET", "/status")
+        reading = [await server.stream() for _ in range(3)]
+        stuck = await connect_without_reading(server.port)
+        stuck.send("GET", "/")
+        await server.has_clients(4)
+        sent = [f"{n} {'x' * size}" for n in range(number)]
+        for start in range(0, number, 20):
+            await burst(server, *sent[start : start + 20])
+            for stream in reading:
+                await stream.until(lambda stream=stream, start=start: stream.size >= (start + 20) * size)
+        start = asyncio.get_running_loop().time()
+        await server.has_clients(3)
+        while (await server.request("GET", "/status"))["tasks"] > before["tasks"] + 6:
+            await asyncio.sleep(0.02)
+        assert asyncio.get_running_loop().time() - start < timeout + 2
+        await burst(server, "last")
+        await got(reading, [*sent, "last"])
+        for stream in reading:
+            stream.connection.close()
+        stuck.reset()
+        await nothing_is_left(server, before)
+        server.assert_no_complaint()
+
+
+# ---- hostile requests ----
+
+
+def hostile_requests() -> list[bytes]:
+    host = b"Host: localhost\r\n"
+    get = b"GET / HTTP/1.1\r\n" + host
+    post = b"POST / HTTP/1.1\r\n" + host
+    forms = [
+        # Heads that are too large, or too many.
+        *(get + b"X-Big: " + b"x" * size + b"\r\n\r\n" for size in (1_000, 10_000, 70_000, 300_000, 1_000_000)),
+        *(get + b"X-Big: " + b"x" * size for size in (10_000, 1_000_000)),  # with no end
+        *(get + b"".join(b"X-%d: y\r\n" % n for n in range(count)) + b"\r\n" for count in (50, 200, 5000)),
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n" + host + b"\r\n",
+        b"GET /?" + b"a=b&" * 20_000 + b" HTTP/1.1\r\n" + host + b"\r\n",
+        b"A" * 200_000,
+        b"\r\n" * 10_000,
+        # Methods, targets and versions.
+        *(
+            method + b" / HTTP/1.1\r\n" + host + b"\r\n"
+            for method in b"get BREW CONNECT TRACE OPTIONS PRI M-SEARCH DELETE PATCH PUT G\0T GE\tT \xff\xfe".split(
+                b" "
+            )
+        ),
+        *(b"X" * size + b" / HTTP/1.1\r\n" + host + b"\r\n" for size in (100, 10_000)),
+        *(
+            b"GET " + target + b" HTTP/1.1\r\n" + host + b"\r\n"
+            for target in (
+                b"*",
+                b"",
+                b"http://a/b",
+                b"//",
+                b"/%",
+                b"/%00",
+                b"/../..",
+                b"/\xff",
+                b"/\0",
+                b"/ /",
+                b"a:80",
+            )
+        ),
+        *(
+            b"GET / " + version + b"\r\n" + host + b"\r\n"
+            for version in (
+                b"HTTP/0.9",
+                b"HTTP/1.2",
+                b"HTTP/2.0",
+                b"HTTP/9.9",
+                b"HTTP/1",
+                b"HTTX/1.1",
+                b"",
+                b"http/1.1",
+            )
+        ),
+        # Head lines.
+        *(
+            get + line + b"\r\n\r\n"
+            for line in (
+                *(b"X: a\rb", b"X: a\nb: c", b"X: a\0b", b"X : a", b" X: a", b"X", b": a", b"X\xff: a", b"X: \xff\xfe"),
+                *(b"X: a\r\n folded", b"Host: again", b"Host:", b"Content-Length: ", b"Connection: close, keep-alive"),
+                *(b"Last-Event-ID: " + b"9" * 5000, b"Accept: nothing/at-all", b"Expect: 100-continue", b"Expect: x"),
+                *(b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk", b"Upgrade: x"),
+                b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                b"dGhlIHNhbXBsZSBub25jZQ==",
+                *(b"Upgrade: websocket\r\nConnection: Upgrade", b"Transfer-Encoding: identity"),
+            )
+        ),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\n" + host.replace(b"\r", b"") + b"\n",
+        # Bodies that end in two ways, or in none.
+        *(
+            start + lines + b"\r\n\r\n" + body
+            for start in (get, post)
+            for lines, body in (
+                (b"Transfer-Encoding: chunked\r\nContent-Length: 5", b"0\r\n\r\n"),
+                (b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"),
+                (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
+                (b"Transfer-Encoding: gzip, chunked", b"0\r\n\r\n"),
+                (b"Transfer-Encoding: \x0bchunked", b"0\r\n\r\n"),
+                (b"Transfer-Encoding: chunked", b"zz\r\nhello\r\n"),
+                (b"Transfer-Encoding: chunked", b"-5\r\nhello\r\n"),
+                (b"Transfer-Encoding: chunked", b"ffffffffffffffffff\r\nhello\r\n"),
+                (b"Transfer-Encoding: chunked", b"5;" + b"x" * 100_000 + b"\r\nhello\r\n0\r\n\r\n"),
+                (b"Transfer-Encoding: chunked", b"5\r\nhello"),
+                (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\nX-Trailer: a\r\n\r\n"),
+                (b"Content-Length: 5", b"he"),
+                (b"Content-Length: 5", b"hello" + get + b"\r\n"),
+                (b"Content-Length: 5\r\nContent-Length: 6", b"hello!"),
+                (b"Content-Length: -1", b""),
+                (b"Content-Length: 99999999999999999999999", b"x"),
+                (b"Content-Length: 1000000", b"x" * 500_000),
+                (b"Content-Length: 0x5", b"hello"),
+            )
+        ),
+        # Pipelined.
+        get + b"\r\n" + get + b"\r\n",
+        (get + b"\r\n") * 200,
+        b"HEAD / HTTP/1.1\r\n" + host + b"\r\n" + get + b"\r\n",
+        (b"HEAD / HTTP/1.1\r\n" + host + b"\r\n") * 100,
+        post + b"Content-Length: 0\r\n\r\n" + get + b"\r\n",
+        get + b"\r\n" + b"garbage" * 100,
+        b"GET / HTTP/1.0\r\n\r\n" + get + b"\r\n",
+        # Not HTTP/1.
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + get + b"\r\n",
+        b"\0" * 1000,
+        b"",
+    ]
+    whole = get + b"Accept: text/event-stream\r\nConnection: keep-alive\r\n\r\n"
+    forms += [whole[:cut] for cut in range(1, len(whole), 3)]
+    chance = random.Random(4)
+    while len(forms) < 200:
+        mutated = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            mutated[chance.randrange(len(mutated))] = chance.randrange(256)
+        forms.append(bytes(mutated))
+    return forms
+
+
+async def attack(server: Server, request: bytes, how: int) -> None:
+    """Send it, look at what comes for a moment or not at all, and leave by FIN or by RST."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        writer.write(request)
+        async with asyncio.timeout(0.1):
+            await writer.drain()
+            if how % 2:
+                await reader.read(65536)
+                await reader.read(65536)
+    if how % 3:
+        writer.close()
+    else:
+        writer.transport.abort()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("kind", EACH, ids=str)
+async def test_hostile_requests_beside_healthy_streams(kind: Kind) -> None:
+    forms = hostile_requests()
+    assert len(forms) >= 200
+    async with running(kind, APP) as server:
+        healthy = await server.streams(100)
+        before = await server.request("GET", "/status")
+        gate = asyncio.Semaphore(20)
+
+        async def guarded(number: int, form: bytes) -> None:
+            async with gate:
+                await attack(server, form, number)
+
+        async with flowing(server) as texts, asyncio.TaskGroup() as group:
+            for number, form in enumerate(forms):
+                group.create_task(guarded(number, form))
+        await got(healthy, texts)
+        await nothing_is_left(server, before)
+        assert not server.exited
+        # uvicorn's send() may raise when a request was not one, or was followed by what is none: logged, once each.
+        for word in ("never retrieved", "Exception ignored", "was destroyed", "Exception in ASGI", "authorize", "initial"):
+            assert word not in server.log, server.log
