@@ -42,10 +42,10 @@ def before() -> Iterator[list[Any]]:
 async def test_armed_by_the_first_stream_and_put_back_by_the_last(before: list[Any]) -> None:
     broadcaster, second = permissive(), permissive()
     stream = await open_stream(broadcaster)
-    assert handlers() == before, "a stream that has not begun"
+    armed = handlers()  # before its first step: the head may be out
     client = Client(stream)
     await turns()
-    armed = handlers()
+    assert handlers() == armed
     assert all(mine is not other for mine, other in zip(armed, before, strict=True))
     others = [await stuck_client(broadcaster), await stuck_client(second)]
     own = Client(broadcaster._event_generator(asyncio.Queue()))
@@ -58,6 +58,20 @@ async def test_armed_by_the_first_stream_and_put_back_by_the_last(before: list[A
     assert handlers() == armed
     await own.leave()
     assert handlers() == before
+
+
+async def test_put_back_when_a_stream_that_never_began_is_collected(before: list[Any]) -> None:
+    stream = await open_stream(permissive())
+    assert handlers() != before
+    del stream
+    assert handlers() == before
+
+
+async def test_a_signal_before_the_first_step_ends_the_stream() -> None:
+    stream = await open_stream(permissive(), [("hello", "")])
+    signal.raise_signal(signal.SIGTERM)
+    await turns()
+    assert [chunk async for chunk in stream] == [message("", "hello")]
 
 
 async def test_armed_anew_by_the_next_stream(before: list[Any]) -> None:
