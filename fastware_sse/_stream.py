@@ -65,42 +65,55 @@ def is_event_stream(generator: object) -> bool:
     return getattr(generator, "ag_code", None) is event_stream.__code__
 
 
+class QueueStream:
+    """One run of queue_stream(): what ends it from outside looks at this."""
+
+    __slots__ = ("getter", "loop", "queue")
+
+    def __init__(self, queue: asyncio.Queue[str], loop: asyncio.AbstractEventLoop) -> None:
+        self.queue = queue
+        self.loop = loop
+        self.getter: asyncio.Task[str] | None = None  # waits for the queue
+
+    def look_again(self) -> None:
+        """Whether the queue is still registered; on the stream's own loop."""
+        if self.getter is not None:
+            self.getter.cancel()
+
+
 async def queue_stream(
     broadcaster: Broadcaster, queue: asyncio.Queue[str], first: list[Chunk]
 ) -> AsyncGenerator[str, None]:
-    """Send `first`, then what broadcast() puts into `queue`, until it was pruned (has left `_clients`) and is empty."""
-    getter: asyncio.Task[str] | None = None
-    loop = running_loop()
-    entry = _exit.enter(broadcaster, loop)
+    """Send `first`, then what broadcast() puts into `queue`, until that has left `_clients` and is empty."""
+    run = QueueStream(queue, running_loop())
+    entry = _exit.enter(broadcaster, run.loop)
     if not broadcaster._closed and not (entry is not None and entry.is_late):
         broadcaster._clients.append(queue)
+    broadcaster._queue_streams.add(run)
     try:
         for chunk in first:
             yield chunk
         while True:
-            if getter is None and not queue.empty():
+            if run.getter is None and not queue.empty():
                 yield queue.get_nowait()
                 continue
             if queue.empty() and queue not in broadcaster._clients:
                 return
-            if getter is None:
-                getter = loop.create_task(queue.get())
-                broadcaster._queue_getters.add(getter)
-            done, _ = await asyncio.wait({getter}, timeout=broadcaster._heartbeat_interval)
+            if run.getter is None:
+                run.getter = run.loop.create_task(queue.get())
+            done, _ = await asyncio.wait({run.getter}, timeout=broadcaster._heartbeat_interval)
             if not done:
                 yield _HEARTBEAT
                 continue
-            broadcaster._queue_getters.discard(getter)
-            finished, getter = getter, None
-            if not finished.cancelled():  # otherwise the stream was told to end: look at the queue again
-                yield finished.result()
+            getter, run.getter = run.getter, None
+            if not getter.cancelled():
+                yield getter.result()
     except asyncio.CancelledError:
         return
     finally:
+        broadcaster._queue_streams.discard(run)
+        run.look_again()
         if queue in broadcaster._clients:
             broadcaster._clients.remove(queue)
-        if getter is not None:
-            broadcaster._queue_getters.discard(getter)
-            getter.cancel()
         if entry is not None:
             entry.leave()

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _exit
-from ._stream import empty_stream, event_stream, is_event_stream, queue_stream
+from ._stream import QueueStream, empty_stream, event_stream, is_event_stream, queue_stream
 
 if TYPE_CHECKING:
     from fastware import Request, StreamResponse
@@ -77,20 +77,23 @@ class Broadcaster(_core.Broadcaster):
         """
         super().close()
         self._clients.clear()
-        for getter in list(self._queue_getters):
-            _cancel_threadsafe(getter)
+        for run in list(self._queue_streams):
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                run.loop.call_soon_threadsafe(run.look_again)
 
     def _end_streams(self, loop: asyncio.AbstractEventLoop, /) -> None:
         super()._end_streams(loop)
-        for getter in list(self._queue_getters):
-            if getter.get_loop() is loop:
-                getter.cancel()
+        for run in list(self._queue_streams):
+            if run.loop is loop:
+                if run.queue in self._clients:
+                    self._clients.remove(run.queue)
+                run.look_again()
 
     @property
-    def _queue_getters(self) -> set[asyncio.Task[str]]:
-        """The tasks in which _event_generator waits for a queue, to be cancelled when the stream is to end."""
-        getters: set[asyncio.Task[str]] = self.__dict__.setdefault("_queue_getters_", set())
-        return getters
+    def _queue_streams(self) -> set[QueueStream]:
+        """The streams that _event_generator() has begun on a queue. Made when asked for: __init__ may not have run."""
+        streams: set[QueueStream] = self.__dict__.setdefault("_queue_streams_", set())
+        return streams
 
     def _first_chunks(self, initial: list[tuple[str, Any]] | None) -> list[_core.Chunk]:
         return self._retry_chunks() + self._initial_chunks(initial)
@@ -149,8 +152,3 @@ def _stream_response(generator: AsyncGenerator[str, None]) -> StreamResponse:
             "install it with: pip install 'fastware-sse[fastware]'"
         ) from error
     return StreamResponse(generator, content_type="text/event-stream", headers=dict(_HEADERS))
-
-
-def _cancel_threadsafe(getter: asyncio.Task[str]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed, and with it the stream
-        getter.get_loop().call_soon_threadsafe(getter.cancel)

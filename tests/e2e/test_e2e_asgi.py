@@ -401,5 +401,12 @@ async def test_hostile_requests_beside_healthy_streams(kind: Kind) -> None:
         await nothing_is_left(server, before)
         assert not server.exited
         # uvicorn's send() may raise when a request was not one, or was followed by what is none: logged, once each.
-        for word in ("never retrieved", "Exception ignored", "was destroyed", "Exception in ASGI", "authorize", "initial"):
+        for word in (
+            "never retrieved",
+            "Exception ignored",
+            "was destroyed",
+            "Exception in ASGI",
+            "authorize",
+            "initial",
+        ):
             assert word not in server.log, server.log
