@@ -1,6 +1,7 @@
 #include "py/bridge.h"
 
 #include "core/status.h"
+#include "py/chunk.h"
 #include "py/waiter.h"
 
 #include <string.h>
@@ -34,12 +35,31 @@ PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyM
     return handle;
 }
 
-/* The same with call_soon, from a callback of the loop or a task on it, where nobody can be told of an error. */
+bool bridge_is_closed(Bridge *bridge)
+{
+    PyObject *closed = PyObject_CallMethodNoArgs(bridge->loop, bridge->state->name_is_closed);
+    bool answer = closed == Py_True;
+    if (closed == NULL)
+        PyErr_Clear();
+    Py_XDECREF(closed);
+    return answer;
+}
+
+/* The same with call_soon, from a callback of the loop or a task on it, where nobody can be told of an error. On a loop
+ * that is closed (what is owed may still be read then) it is none. */
 static bool schedule_soon(Bridge *bridge, PyMethodDef *callback)
 {
     PyObject *handle = bridge_schedule(bridge, bridge->state->name_call_soon, NULL, callback);
-    if (handle == NULL)
-        PyErr_WriteUnraisable((PyObject *)bridge);
+    if (handle == NULL) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        bool closed = bridge_is_closed(bridge);
+        PyErr_Restore(type, value, traceback);
+        if (closed)
+            PyErr_Clear();
+        else
+            PyErr_WriteUnraisable((PyObject *)bridge);
+    }
     Py_XDECREF(handle);
     return handle != NULL;
 }
@@ -212,7 +232,7 @@ int bridge_read(Client *client, size_t max_events, PyObject **chunk)
     int status = fw_hub_read(bridge->hub, &client->reader, max_events, known_last, &batch);
     if (status == FW_EAGAIN && client->beat) {
         client->beat = false;
-        *chunk = Py_NewRef(bridge->state->heartbeat);
+        *chunk = Py_NewRef(bridge->heartbeat);
         return FW_OK;
     }
     if (status != FW_OK)
@@ -223,8 +243,8 @@ int bridge_read(Client *client, size_t max_events, PyObject **chunk)
     if (*chunk == NULL)
         return FW_ENOMEM;
     bridge->cache_used = true;
-    if (!bridge->forgets)
-        bridge->forgets = schedule_soon(bridge, &forget_def);
+    if (!bridge->forgets && !(bridge->forgets = schedule_soon(bridge, &forget_def)))
+        cache_clear(&bridge->cache);
     return FW_OK;
 }
 
@@ -246,12 +266,15 @@ static void unlist(Bridge *bridge)
 
 static Bridge *bridge_new(fw_state *state, BridgeList *list, PyObject *loop)
 {
-    PyObject *context = PyContext_New();
-    if (context == NULL)
-        return NULL;
-    Bridge *bridge = PyObject_GC_New(Bridge, state->bridge_type);
+    PyObject *context = PyContext_New(), *bytes = PyBytes_FromString(": heartbeat\n\n");
+    PyObject *heartbeat = bytes != NULL ? chunk_new(state, bytes) : NULL;
+    Bridge *bridge = NULL;
+    Py_XDECREF(bytes);
+    if (context != NULL && heartbeat != NULL)
+        bridge = PyObject_GC_New(Bridge, state->bridge_type);
     if (bridge == NULL) {
-        Py_DECREF(context);
+        Py_XDECREF(context);
+        Py_XDECREF(heartbeat);
         return NULL;
     }
     memset((char *)bridge + sizeof(PyObject), 0, sizeof *bridge - sizeof(PyObject));
@@ -260,6 +283,7 @@ static Bridge *bridge_new(fw_state *state, BridgeList *list, PyObject *loop)
     bridge->hub = list->hub;
     bridge->loop = Py_NewRef(loop);
     bridge->context = context;
+    bridge->heartbeat = heartbeat;
     bridge->interval = list->interval;
     atomic_init(&bridge->pending, 0);
     bridge->list = list;
@@ -392,6 +416,7 @@ static void bridge_dealloc(PyObject *self)
     bridge_clear(self);
     Py_CLEAR(bridge->loop);
     Py_CLEAR(bridge->context);
+    Py_CLEAR(bridge->heartbeat);
     fw_hub_unref(bridge->hub);
     type->tp_free(self);
     Py_DECREF(type);

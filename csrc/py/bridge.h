@@ -49,8 +49,9 @@ struct Bridge {
     fw_state *state;
     struct fw_hub *hub; /* owned reference */
     PyObject *loop;
-    PyObject *context; /* an empty one: callbacks must not keep a request's context variables alive */
-    BridgeList *list;  /* NULL once the Broadcaster has gone, or the last client */
+    PyObject *context;   /* an empty one: callbacks must not keep a request's context variables alive */
+    PyObject *heartbeat; /* the Chunk of one */
+    BridgeList *list;    /* NULL once the Broadcaster has gone, or the last client */
     Bridge *previous, *next;
     uint64_t round; /* the last round of wakes that came by here */
     Client *peers;
@@ -84,6 +85,9 @@ int bridge_read(Client *client, size_t max_events, PyObject **chunk);
 
 /* Calls loop.METHOD([delay,] callback, context=empty) with `callback` bound to the bridge. Returns the handle. */
 PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback);
+
+/* Whether the loop is closed. Without an exception set, before and after. */
+bool bridge_is_closed(Bridge *bridge);
 
 /* The callback that wakes parked clients; to be scheduled once `pending` has gone from 0 to 1. */
 extern PyMethodDef bridge_sweep_def;

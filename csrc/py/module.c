@@ -12,7 +12,7 @@
 #define EACH_MEMBER(DO) \
     DO(chunk_type) DO(waiter_type) DO(bridge_type) DO(subscription_type) DO(broadcaster_type) \
     DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(cancelled_error) DO(logger) \
-    DO(str_encode) DO(heartbeat) \
+    DO(str_encode) \
     DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) DO(name_format_sse) \
     DO(name_is_closed) DO(name_put_nowait) DO(names_context)
 /* clang-format on */
@@ -50,9 +50,6 @@ static int module_exec(PyObject *module)
     PyObject *get_logger = import_from("logging", "getLogger");
     state->logger = get_logger != NULL ? PyObject_CallFunction(get_logger, "s", "fastware_sse") : NULL;
     Py_XDECREF(get_logger);
-    PyObject *heartbeat = PyBytes_FromString(": heartbeat\n\n");
-    state->heartbeat = heartbeat != NULL ? chunk_new(state, heartbeat) : NULL;
-    Py_XDECREF(heartbeat);
     state->json_encode = import_from("msgspec.json", "encode");
     state->get_running_loop = import_from("asyncio", "get_running_loop");
     state->cancelled_error = import_from("asyncio", "CancelledError");

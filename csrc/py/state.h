@@ -22,7 +22,6 @@ typedef struct {
     PyObject *cancelled_error;  /* asyncio.CancelledError */
     PyObject *logger;           /* logging.getLogger("fastware_sse") */
     PyObject *str_encode;       /* str.encode */
-    PyObject *heartbeat;        /* the Chunk ": heartbeat\n\n" */
 
     PyObject *name_call_later; /* interned method names, and ("context",) */
     PyObject *name_call_soon;

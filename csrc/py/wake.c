@@ -9,16 +9,6 @@ static void drop(Bridge *bridge)
         bridge_leave(bridge->peers);
 }
 
-static bool is_closed(Bridge *bridge)
-{
-    PyObject *closed = PyObject_CallMethodNoArgs(bridge->loop, bridge->state->name_is_closed);
-    bool answer = closed == Py_True;
-    if (closed == NULL)
-        PyErr_Clear();
-    Py_XDECREF(closed);
-    return answer;
-}
-
 /* Returns 0, or -1 with the exception of call_soon_threadsafe (always that one: a loop that sleeps in its selector does
  * not notice a call_soon from a signal handler). */
 static int wake(Bridge *bridge)
@@ -26,7 +16,7 @@ static int wake(Bridge *bridge)
     if (atomic_exchange(&bridge->pending, 1) != 0) {
         if (++bridge->unseen >= PUBLISHED_UNSEEN) {
             bridge->unseen = 0;
-            if (is_closed(bridge)) /* it closed with a sweep scheduled */
+            if (bridge_is_closed(bridge)) /* it closed with a sweep scheduled */
                 drop(bridge);
         }
         return 0;
@@ -40,7 +30,7 @@ static int wake(Bridge *bridge)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     atomic_store(&bridge->pending, 0);
-    if (is_closed(bridge)) {
+    if (bridge_is_closed(bridge)) {
         Py_XDECREF(type);
         Py_XDECREF(value);
         Py_XDECREF(traceback);
