@@ -19,10 +19,12 @@ def main() -> None:
     except ImportError as error:
         sys.exit(f"The demo needs fastware ({error}). Install it with: pip install 'fastware-sse[demo]'")
 
-    print(f"Open http://127.0.0.1:{port} in a browser. Ctrl-C stops the server.", flush=True)
+    def announce() -> None:
+        print(f"Open http://127.0.0.1:{port} in a browser. Ctrl-C stops the server.", flush=True)
+
     try:
         # By name: where workers do not begin as copies of this process (macOS), they have to import the app.
-        serve("fastware_sse.demo.app:app", foreground=True, host="127.0.0.1", port=port)
+        serve("fastware_sse.demo.app:app", foreground=True, host="127.0.0.1", port=port, pre_serve=announce)
     except PortInUseError:
         sys.exit(f"Port {port} is taken. Choose another one with --port.")
 

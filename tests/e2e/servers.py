@@ -126,8 +126,8 @@ class Server:
             await self._reader  # the pipe is closed once no process holds it
         if self._interrupted and "[ERROR] Unexpected exit from worker" in self.log:
             # Granian's worker got the signal too, and was gone before its parent had noticed its own: without streams
-            # as with them, now and then. The parent makes that a 1; the worker itself has stopped as it should.
-            assert (code, "[INFO] Stopping worker" in self.log) == (1, True)
+            # as with them, now and then. The parent often makes that a 1; the worker itself has stopped as it should.
+            assert code in (0, 1) and "[INFO] Stopping worker" in self.log
             return 0
         return code
 
