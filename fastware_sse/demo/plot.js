@@ -2,7 +2,7 @@
 
 const WINDOW = 60_000;
 const LAG = 400;       // the right edge is this far back, so that the next point is there before it is needed
-const BREAK = 1_500;   // a longer gap between two points is shown as one
+const BREAK = 900;      // a longer gap between two points is shown as one
 const PAD = { top: 6, right: 2, bottom: 18, left: 2 };
 
 // The smallest round number that is not below `value`.
