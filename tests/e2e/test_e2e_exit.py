@@ -13,6 +13,7 @@ pytestmark = pytest.mark.e2e
 
 CLIENTS = 100
 STOP: dict[str, Callable[[Server], None]] = {"ctrl-c": Server.interrupt, "sigterm": Server.terminate}
+STOP_IDLE = STOP | {"ctrl-c": Server.interrupt_first_process}
 
 
 async def assert_clean_end(stream: Response) -> None:
@@ -33,7 +34,7 @@ async def test_stops_as_if_no_stream_were_open(kind: Kind, how: str) -> None:
     texts = [f"event {index}" for index in range(50)]
     async with running(kind) as idle, running(kind) as server:
         await idle.has_clients(0)
-        STOP[how](idle)
+        STOP_IDLE[how](idle)
 
         streams = await server.streams(CLIENTS)
         control = await connect(server.port)
