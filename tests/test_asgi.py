@@ -321,8 +321,9 @@ def test_initial_events_are_checked_at_construction() -> None:
 
 async def test_head_gets_the_headers_and_an_end_and_is_no_client() -> None:
     called = []
-    app = EventStream(permissive(), initial=called.append, headers=[("x-a", "b")], authorize=lambda scope: turns(8))
+    app = EventStream(permissive(), initial=called.append, headers=[("x-a", "b")], authorize=lambda scope: turns(2))
     get = await connect(app)
+    assert len(called) == 1
     called.clear()
     head = Exchange(app, "HEAD")
     head.leave()  # granian says so at once
