@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import importlib.util
 import logging
 import sys
@@ -317,15 +318,17 @@ async def test_nothing_leaks(scene: Callable[[], Awaitable[None]], caplog: pytes
         for _ in range(times):
             await scene()
         await turns()
+        gc.collect()  # what has not been collected yet is no leak
         return live(), sys.getallocatedblocks()
 
     types = [_core.Chunk, _core.Broadcaster, type(permissive()._subscribe()), Broadcaster]
     await run(rounds // 5)
     references = [sys.getrefcount(kind) for kind in types]
-    held, blocks = await run(rounds // 5)
-    held_after, blocks_after = await run(rounds)
-    assert held_after == held
-    assert blocks_after - blocks < rounds / 5, "less than one block in five rounds"
+    measured = [await run(rounds // 3) for _ in range(4)]
+    assert len({held for held, _ in measured}) == 1
+    # A leak shows in every stretch; tables of the interpreter and of asyncio that grow do so now and then.
+    growth = [after - before for (_, before), (_, after) in itertools.pairwise(measured)]
+    assert min(growth) < rounds / 15, "less than one block in five rounds"
     assert [sys.getrefcount(kind) for kind in types] == references
 
 
