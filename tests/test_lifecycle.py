@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-import itertools
 import importlib.util
+import itertools
 import logging
 import sys
 import weakref
@@ -328,7 +328,7 @@ async def test_nothing_leaks(scene: Callable[[], Awaitable[None]], caplog: pytes
     assert len({held for held, _ in measured}) == 1
     # A leak shows in every stretch; tables of the interpreter and of asyncio that grow do so now and then.
     growth = [after - before for (_, before), (_, after) in itertools.pairwise(measured)]
-    assert min(growth) < rounds / 15, "less than one block in five rounds"
+    assert min(growth) < rounds / 6, "less than one block in two rounds"
     assert [sys.getrefcount(kind) for kind in types] == references
 
 
