@@ -86,6 +86,8 @@ async def queue_stream(
 ) -> AsyncGenerator[str, None]:
     """Send `first`, then what broadcast() puts into `queue`, until that has left `_clients` and is empty."""
     run = QueueStream(queue, running_loop())
+    interval = broadcaster._heartbeat_interval
+    timeout = None if interval is None else float(interval)  # loops add it to a float, which a Decimal does not bear
     entry = _exit.enter(broadcaster, run.loop)
     if not broadcaster._closed and not (entry is not None and entry.is_late):
         broadcaster._clients.append(queue)
@@ -101,7 +103,7 @@ async def queue_stream(
                 return
             if run.getter is None:
                 run.getter = run.loop.create_task(queue.get())
-            done, _ = await asyncio.wait({run.getter}, timeout=broadcaster._heartbeat_interval)
+            done, _ = await asyncio.wait({run.getter}, timeout=timeout)
             if not done:
                 yield _HEARTBEAT
                 continue

@@ -4,6 +4,7 @@ Where ours differs on purpose, see test_differences.py.
 """
 
 import asyncio
+import decimal
 import gc
 import inspect
 import logging
@@ -921,3 +922,10 @@ async def test_sse_route_passes_on_whatever_an_overridden_stream_returns() -> No
             return {"any": "thing"}
 
     assert await sse_route(Sub())(request()) == {"any": "thing"}
+
+
+async def test_row_13_the_interval_may_be_any_number() -> None:
+    broadcaster = permissive(heartbeat_interval=decimal.Decimal("0.01"))
+    for generator in (await open_stream(broadcaster), broadcaster._event_generator(asyncio.Queue())):
+        assert await anext(generator) == ": heartbeat\n\n"
+        await generator.aclose()
