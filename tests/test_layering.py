@@ -35,6 +35,27 @@ C_RUNGS = [
     "py/module",
 ]
 
+# The load client stands on the foot of the core, and beside the rest.
+LOAD_RUNGS = [
+    "core/status",
+    "core/alloc",
+    "core/wire",
+    "load/buffer",
+    "load/fault",
+    "load/utf8",
+    "load/parse",
+    "load/head",
+    "load/http",
+    "load/json",
+    "load/order",
+    "load/histogram",
+    "load/tally",
+    "load/stream",
+    "load/due",
+    "load/engine",
+    "load/py_load",
+]
+
 # A module imports modules above it, the standard library and msgspec; others only inside a function or for types.
 PYTHON_RUNGS = [
     "_core",
@@ -45,6 +66,11 @@ PYTHON_RUNGS = [
     "_deadline",
     "_request",
     "asgi",
+    "_load",
+    "_report",
+    "_target",
+    "load",
+    "cli",
     "__init__",
     "__main__",
 ]
@@ -61,14 +87,18 @@ def name_of(path: Path) -> str:
 @pytest.mark.parametrize("path", C_FILES, ids=name_of)
 def test_c_file_includes_only_rungs_above_it(path: Path) -> None:
     rung = str(path.relative_to(ROOT / "csrc").with_suffix(""))
-    assert rung in C_RUNGS, f"{rung} is not on the ladder"
-    allowed = {f"{above}.h" for above in C_RUNGS[: C_RUNGS.index(rung) + 1]}
+    ladder = LOAD_RUNGS if path.parent.name == "load" else C_RUNGS
+    assert rung in ladder, f"{rung} is not on the ladder"
+    allowed = {f"{above}.h" for above in ladder[: ladder.index(rung) + 1]}
     text = path.read_text(encoding="utf-8")
     assert set(re.findall(r'^\s*#\s*include\s+"(.+?)"', text, re.MULTILINE)) <= allowed | {"Python.h"}
 
 
-@pytest.mark.parametrize("path", [path for path in C_FILES if path.parent.name == "core"], ids=name_of)
-def test_core_knows_no_python(path: Path) -> None:
+KNOW_NO_PYTHON = [path for path in C_FILES if path.parent.name in ("core", "load") and path.stem != "py_load"]
+
+
+@pytest.mark.parametrize("path", KNOW_NO_PYTHON, ids=name_of)
+def test_core_and_load_client_know_no_python(path: Path) -> None:
     assert not re.search(r"Python\.h|\bPy(?:_|[A-Z][a-z]+_)\w+|\bPyObject\b", path.read_text(encoding="utf-8"))
 
 
