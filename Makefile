@@ -28,6 +28,7 @@ bench: $(RUN)/stamp
 
 test: $(TEST)/stamp
 	$(MAKE) -C tests/core test
+	$(MAKE) -C tests/load test
 	$(TEST)/bin/pytest
 	@set -e; for other in $(OTHERS); do echo "== Python $${other%%=*}, without the e2e tests"; \
 	$(MAKE) test-other PYTHON="$${other#*=}" EXTRAS=test; done
@@ -39,7 +40,7 @@ lint: $(TEST)/stamp
 	$(TEST)/bin/ruff check
 	$(TEST)/bin/ruff format --check
 	$(TEST)/bin/mypy
-	$(TEST)/bin/clang-format --dry-run --Werror $(C_FILES) $(wildcard tests/core/*.[ch])
+	$(TEST)/bin/clang-format --dry-run --Werror $(C_FILES) $(wildcard tests/*/*.[ch])
 	$(TEST)/bin/codespell
 
 asan: $(ASAN)/stamp
@@ -66,4 +67,5 @@ $(ASAN)/stamp: $(SOURCES) $(MODULES) | $(ASAN)/bin/pip
 
 clean:
 	$(MAKE) -C tests/core clean
+	$(MAKE) -C tests/load clean
 	rm -rf .venv-* build dist *.egg-info fastware_sse/*.so .*_cache
