@@ -191,7 +191,7 @@ async def test_streams_end_when_the_server_is_told_to_stop(kind: Kind) -> None:
         await server.exit_code()
         if kind is not HYPERCORN:  # which logs each request that it cancels, whatever the application does
             server.assert_no_complaint()
-        assert "fastware_sse" not in server.log
+        assert "fastware_sse/" not in server.log  # granian's own panic lists the extension modules
 
 
 @pytest.mark.parametrize("kind", EACH, ids=str)
