@@ -486,3 +486,23 @@ for module in (first, second):
     broadcaster.broadcast("message", {"a": 1})
 """
     run_python(code)
+
+
+async def test_a_broadcaster_keeps_the_tasks_of_its_parked_clients() -> None:
+    broadcaster = permissive()
+    chunks: list[str] = []
+
+    async def read() -> None:
+        async for chunk in await open_stream(broadcaster):
+            chunks.append(chunk)
+
+    for _ in range(5):
+        asyncio.create_task(read())  # nobody else holds it
+    await turns()
+    gc.collect()
+    await turns()
+    broadcaster.broadcast("message", "x")
+    await turns()
+    assert chunks == [message("x")] * 5
+    broadcaster.close()
+    await turns()

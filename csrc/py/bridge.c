@@ -69,6 +69,7 @@ static bool schedule_soon(Bridge *bridge, PyMethodDef *callback)
 static void link_parked(Bridge *bridge, Client *client)
 {
     client->parked = true;
+    Py_INCREF(client->waiter); /* the list's own reference, which the Broadcaster shows to the collector */
     bridge->parked++;
     client->next_parked = NULL;
     client->previous_parked = bridge->last_parked;
@@ -94,6 +95,7 @@ static void unlink_parked(Bridge *bridge, Client *client)
     client->previous_parked = client->next_parked = NULL;
     client->parked = false;
     bridge->parked--;
+    Py_DECREF(client->waiter); /* never the last: the client has one */
 }
 
 /* Unlinks `client` and runs its task's step. Returns 0, or -1 with the exception of the step. */
@@ -371,6 +373,14 @@ PyObject *bridge_park(Client *client)
         Py_CLEAR(waiter);
     }
     return waiter;
+}
+
+int bridges_traverse(const BridgeList *list, visitproc visit, void *arg)
+{
+    for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
+        for (const Client *client = bridge->first_parked; client != NULL; client = client->next_parked)
+            Py_VISIT(client->waiter);
+    return 0;
 }
 
 void bridges_detach(BridgeList *list)

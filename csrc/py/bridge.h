@@ -95,6 +95,10 @@ extern PyMethodDef bridge_sweep_def;
 /* Returns the bridge of `loop`, a new reference, or NULL (no exception). */
 Bridge *bridges_find(const BridgeList *list, PyObject *loop);
 
+/* Visits what parked clients await. So a Broadcaster keeps the tasks of its clients alive, as its queues did in the
+ * original, and goes with them when nobody else holds it. */
+int bridges_traverse(const BridgeList *list, visitproc visit, void *arg);
+
 /* The Broadcaster goes; its bridges must forget the list. */
 void bridges_detach(BridgeList *list);
 

@@ -73,7 +73,7 @@ static int broadcaster_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->clients);
     Py_VISIT(self->heartbeat_interval);
     Py_VISIT(self->retry);
-    return 0;
+    return bridges_traverse(&self->bridges, visit, arg);
 }
 
 /* Only the list can be part of a cycle. It is emptied, not dropped: subscriptions may still hold us. */
