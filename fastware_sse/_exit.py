@@ -12,7 +12,6 @@ import signal
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ def enter(broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop | None) -> E
     watch = _watches.get(loop)
     if watch is None:
         for closed in [other for other in _watches if other.is_closed()]:
-            del _watches[closed]  # its streams were dropped, not ended
+            _watches.pop(closed).put_back()  # its streams were dropped, not ended
         watch = _watches[loop] = Watch(loop)
     watch.enter(broadcaster)
     return Entry(watch, broadcaster)
@@ -66,6 +65,31 @@ class Entry:
     __del__ = leave
 
 
+class Handler:
+    """A signal handler of ours, in front of the one that it found."""
+
+    def __init__(self, watch: Watch, previous: Any) -> None:
+        self.watch = watch
+        self.previous = previous
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        # This may interrupt anything, our own C code included, so the work is left to the loop.
+        by_default = self.previous is signal.SIG_DFL
+        try:
+            self.watch.loop.call_soon_threadsafe(self.watch.end, number if by_default else None)
+        except RuntimeError:  # the loop is closed
+            if by_default:
+                _default_action(number)
+        if callable(self.previous):
+            self.previous(number, frame)
+
+
+def _default_action(number: int) -> None:
+    """Let the signal do what it does where nobody handles it, whoever stands in front of us by now."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
 class Watch:
     """The streams of one event loop, and the signal handlers that they have put in place."""
 
@@ -74,7 +98,7 @@ class Watch:
         # By identity, since a subclass may compare by value, and weakly, since their streams may be garbage with them.
         self._broadcasters: weakref.WeakValueDictionary[int, Broadcaster] = weakref.WeakValueDictionary()
         self._streams: Counter[int] = Counter()
-        self._handlers: dict[signal.Signals, tuple[Callable[[int, FrameType | None], None], Any]] = {}
+        self._handlers: dict[signal.Signals, Handler] = {}
         self._raise_again: int | None = None
 
     def enter(self, broadcaster: Broadcaster) -> None:
@@ -82,57 +106,47 @@ class Watch:
         self._streams[id(broadcaster)] += 1
         for number in _SIGNALS:
             found = signal.getsignal(number)
-            ours, _ = self._handlers.get(number, (None, None))
             # None: somebody's handler in C, which we could not put back.
-            if found is not None and found is not ours:
-                handler = self._handler(found)
-                signal.signal(number, handler)
-                self._handlers[number] = handler, found
+            if found is not None and found is not self._handlers.get(number):
+                self._handlers[number] = Handler(self, found)
+                signal.signal(number, self._handlers[number])
 
     def leave(self, broadcaster: int) -> None:
         self._streams[broadcaster] -= 1
         if not self._streams[broadcaster]:
             del self._streams[broadcaster]
             self._broadcasters.pop(broadcaster, None)
-        if not self._streams:
-            _watches.pop(self.loop, None)
-            if self._raise_again is None:
-                self._put_back()
-            elif not self.loop.is_closed():
-                self.loop.call_later(_FAREWELL, self._default_action)
+        if self._streams:
+            return
+        if self._raise_again is None:
+            self.put_back()
+        elif not self.loop.is_closed():
+            self.loop.call_later(_FAREWELL, self._raise)
 
-    def _handler(self, previous: Any) -> Callable[[int, FrameType | None], None]:
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            # This may interrupt anything, our own C code included, so the work is left to the loop.
-            try:
-                self.loop.call_soon_threadsafe(self._end, number if previous is signal.SIG_DFL else None)
-            except RuntimeError:  # the loop is closed
-                if previous is signal.SIG_DFL:
-                    self._raise_again = number
-                    self._default_action()
-            if callable(previous):
-                previous(number, frame)
-
-        return on_signal
-
-    def _end(self, raise_again: int | None) -> None:
+    def end(self, raise_again: int | None) -> None:
+        """The signal has come; on the loop."""
         _ending.add(self.loop)
         if raise_again is not None:
             self._raise_again = raise_again
-            self.loop.call_later(_PATIENCE if self._streams else _FAREWELL, self._default_action)
+            self.loop.call_later(_PATIENCE if self._streams else _FAREWELL, self._raise)
         for broadcaster in list(self._broadcasters.values()):
             broadcaster._end_streams(self.loop)
 
-    def _put_back(self) -> None:
+    def put_back(self) -> None:
+        """Take our handlers away. Possible on the main thread alone; elsewhere the next stream finds them in place."""
         if threading.current_thread() is not threading.main_thread():
-            return  # only there can it be done; the handler that stays still calls the one before it
-        for number, (ours, previous) in self._handlers.items():
+            return
+        _watches.pop(self.loop, None)
+        for number, ours in self._handlers.items():
+            previous = ours.previous
+            while isinstance(previous, Handler) and previous.watch.loop not in _watches:
+                previous = previous.previous  # of a loop whose streams ended before ours
             if signal.getsignal(number) is ours:
                 signal.signal(number, previous)
         self._handlers.clear()
 
-    def _default_action(self) -> None:
+    def _raise(self) -> None:
         number, self._raise_again = self._raise_again, None
         if number is not None:
-            self._put_back()
-            signal.raise_signal(number)
+            self.put_back()
+            _default_action(number)

@@ -102,7 +102,7 @@ class Broadcaster(_core.Broadcaster):
         if self._retry is None:
             return []
         low, high = self._retry if isinstance(self._retry, tuple) else (self._retry, self._retry)
-        return [_core.Chunk(_core.wire(retry=round(random.uniform(low, high) * 1000)))]
+        return [_core.Chunk(_core.wire(retry=round(random.uniform(float(low), float(high)) * 1000)))]
 
     def _initial_chunks(self, initial: list[tuple[str, Any]] | None) -> list[_core.Chunk]:
         if initial is None:

@@ -929,3 +929,9 @@ async def test_row_13_the_interval_may_be_any_number() -> None:
     for generator in (await open_stream(broadcaster), broadcaster._event_generator(asyncio.Queue())):
         assert await anext(generator) == ": heartbeat\n\n"
         await generator.aclose()
+
+
+async def test_retry_may_be_any_number() -> None:
+    stream = await open_stream(permissive(retry=(decimal.Decimal(1), 1)))
+    assert await anext(stream) == "retry: 1000\n\n"
+    await stream.aclose()

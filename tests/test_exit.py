@@ -4,14 +4,16 @@ Whole servers are stopped in tests/e2e; here a signal comes to a bare event loop
 """
 
 import asyncio
+import gc
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 import pytest
-from support import Client, connect, message, open_stream, permissive, run_python, stuck_client, turns
+from support import Client, connect, message, open_stream, permissive, request, run_python, stuck_client, turns
 
 from fastware_sse import Broadcaster
 
@@ -419,3 +421,39 @@ def test_a_handler_of_the_loop_itself_is_chained() -> None:
     )
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.split() == ["owed", "owed", "ended", "ended", "stopped"]
+
+
+def test_handlers_of_loops_that_end_in_any_order_are_all_put_back(before: list[Any]) -> None:
+    loops = [asyncio.new_event_loop(), asyncio.new_event_loop()]
+    streams = [loop.run_until_complete(open_stream(permissive())) for loop in loops]
+    while streams:
+        del streams[0]  # the first one's handler stands behind the second one's
+    assert handlers() == before
+    for loop in loops:
+        loop.close()
+
+
+async def test_streams_collected_on_another_thread_do_not_pile_up_handlers(before: list[Any]) -> None:
+    for _ in range(3):
+        response = await permissive().stream(request())
+        response.itself = response
+        del response
+        await asyncio.to_thread(gc.collect)
+    client = await connect(permissive())
+    await client.leave()
+    assert handlers() == before
+
+
+def test_the_default_action_is_reached_through_a_handler_that_was_set_over_ours() -> None:
+    code = """
+import asyncio, signal
+from fastware_sse import Broadcaster
+async def main():
+    response = await Broadcaster().stream(None)
+    ours = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda number, frame: ours(number, frame))
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.sleep(30)
+asyncio.run(main())
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=20).returncode == -signal.SIGTERM
