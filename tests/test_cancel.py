@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -215,27 +215,15 @@ async def test_under_asyncio_wait_for() -> None:
 # ---- misuse ----
 
 
-async def test_a_second_step_while_one_runs_is_refused_and_the_first_goes_on() -> None:
+@pytest.mark.parametrize("misuse", [anext, lambda stream: stream.aclose()], ids=["anext", "aclose"])
+async def test_a_second_call_while_a_step_runs_is_refused_and_the_step_goes_on(misuse: Callable[[Any], Any]) -> None:
     broadcaster = permissive()
     async with unharmed(broadcaster):
         stream = await open_stream(broadcaster)
         step = asyncio.ensure_future(anext(stream))
         await turns()
         with pytest.raises(RuntimeError, match="already running"):
-            await anext(stream)
-        broadcaster.broadcast("message", "x")
-        assert await step == message("x")
-        await stream.aclose()
-
-
-async def test_aclose_while_parked_is_refused_and_the_step_goes_on() -> None:
-    broadcaster = permissive()
-    async with unharmed(broadcaster):
-        stream = await open_stream(broadcaster)
-        step = asyncio.ensure_future(anext(stream))
-        await turns()
-        with pytest.raises(RuntimeError, match="already running"):
-            await stream.aclose()
+            await misuse(stream)
         broadcaster.broadcast("message", "x")
         assert await step == message("x")
         await stream.aclose()

@@ -226,6 +226,18 @@ static PyObject *bridge_forget(PyObject *self, PyObject *Py_UNUSED(ignored))
     Py_RETURN_NONE;
 }
 
+/* Returns the Chunk of a heartbeat, one for all clients of the bridge; a new reference, or NULL with an exception. */
+static PyObject *heartbeat(Bridge *bridge)
+{
+    if (bridge->heartbeat == NULL) {
+        PyObject *bytes = PyBytes_FromString(": heartbeat\n\n");
+        PyObject *chunk = bytes != NULL ? chunk_new(bridge->state, bytes) : NULL;
+        Py_XDECREF(bytes);
+        Py_XSETREF(bridge->heartbeat, chunk);
+    }
+    return Py_XNewRef(bridge->heartbeat);
+}
+
 int bridge_read(Client *client, size_t max_events, PyObject **chunk)
 {
     Bridge *bridge = client->bridge;
@@ -234,8 +246,8 @@ int bridge_read(Client *client, size_t max_events, PyObject **chunk)
     int status = fw_hub_read(bridge->hub, &client->reader, max_events, known_last, &batch);
     if (status == FW_EAGAIN && client->beat) {
         client->beat = false;
-        *chunk = Py_NewRef(bridge->heartbeat);
-        return FW_OK;
+        *chunk = heartbeat(bridge);
+        return *chunk != NULL ? FW_OK : FW_ENOMEM;
     }
     if (status != FW_OK)
         return status;
@@ -268,15 +280,10 @@ static void unlist(Bridge *bridge)
 
 static Bridge *bridge_new(fw_state *state, BridgeList *list, PyObject *loop)
 {
-    PyObject *context = PyContext_New(), *bytes = PyBytes_FromString(": heartbeat\n\n");
-    PyObject *heartbeat = bytes != NULL ? chunk_new(state, bytes) : NULL;
-    Bridge *bridge = NULL;
-    Py_XDECREF(bytes);
-    if (context != NULL && heartbeat != NULL)
-        bridge = PyObject_GC_New(Bridge, state->bridge_type);
+    PyObject *context = PyContext_New();
+    Bridge *bridge = context != NULL ? PyObject_GC_New(Bridge, state->bridge_type) : NULL;
     if (bridge == NULL) {
         Py_XDECREF(context);
-        Py_XDECREF(heartbeat);
         return NULL;
     }
     memset((char *)bridge + sizeof(PyObject), 0, sizeof *bridge - sizeof(PyObject));
@@ -285,7 +292,6 @@ static Bridge *bridge_new(fw_state *state, BridgeList *list, PyObject *loop)
     bridge->hub = list->hub;
     bridge->loop = Py_NewRef(loop);
     bridge->context = context;
-    bridge->heartbeat = heartbeat;
     bridge->interval = list->interval;
     atomic_init(&bridge->pending, 0);
     bridge->list = list;

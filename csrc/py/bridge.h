@@ -50,7 +50,7 @@ struct Bridge {
     struct fw_hub *hub; /* owned reference */
     PyObject *loop;
     PyObject *context;   /* an empty one: callbacks must not keep a request's context variables alive */
-    PyObject *heartbeat; /* the Chunk of one */
+    PyObject *heartbeat; /* its Chunk, made with the first */
     BridgeList *list;    /* NULL once the Broadcaster has gone, or the last client */
     Bridge *previous, *next;
     uint64_t round; /* the last round of wakes that came by here */

@@ -9,8 +9,18 @@ static void drop(Bridge *bridge)
         bridge_leave(bridge->peers);
 }
 
-/* Returns 0, or -1 with the exception of call_soon_threadsafe (always that one: a loop that sleeps in its selector does
- * not notice a call_soon from a signal handler). */
+/* Schedules the sweep for which `pending` has been set (always by call_soon_threadsafe: a loop that sleeps in its
+ * selector does not notice a call_soon from a signal handler). Returns false with its exception and `pending` 0 again. */
+static bool send(Bridge *bridge)
+{
+    PyObject *handle = bridge_schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &bridge_sweep_def);
+    if (handle == NULL)
+        atomic_store(&bridge->pending, 0);
+    Py_XDECREF(handle);
+    return handle != NULL;
+}
+
+/* Returns 0, or -1 with the exception of the call that was to wake the loop. */
 static int wake(Bridge *bridge)
 {
     if (atomic_exchange(&bridge->pending, 1) != 0) {
@@ -22,14 +32,10 @@ static int wake(Bridge *bridge)
         return 0;
     }
     bridge->unseen = 0;
-    PyObject *handle = bridge_schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &bridge_sweep_def);
-    if (handle != NULL) {
-        Py_DECREF(handle);
+    if (send(bridge))
         return 0;
-    }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    atomic_store(&bridge->pending, 0);
     if (bridge_is_closed(bridge)) {
         Py_XDECREF(type);
         Py_XDECREF(value);
@@ -38,14 +44,8 @@ static int wake(Bridge *bridge)
         return 0;
     }
     /* A signal handler raised out of the call: the wake that it cut off must not be lost. */
-    if (atomic_exchange(&bridge->pending, 1) == 0) {
-        handle = bridge_schedule(bridge, bridge->state->name_call_soon_threadsafe, NULL, &bridge_sweep_def);
-        if (handle == NULL) {
-            PyErr_Clear();
-            atomic_store(&bridge->pending, 0);
-        }
-        Py_XDECREF(handle);
-    }
+    if (atomic_exchange(&bridge->pending, 1) == 0 && !send(bridge))
+        PyErr_Clear();
     PyErr_Restore(type, value, traceback);
     return -1;
 }
