@@ -1,23 +1,25 @@
-"""One request to an EventStream: from its first look at the method to the final body."""
+"""One request that is answered with a stream: from its first look at the method to the final body."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _exit
+from ._deadline import deadlines_of
 from ._stream import running_loop
 
 if TYPE_CHECKING:
-    from .asgi import EventStream
+    from ._reply import Reply
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Refusal = tuple[int, bytes, list[Header]]  # a status, a text and headers to add
 
 BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
 _FAREWELL = 1.0  # seconds for the final, empty body
@@ -31,12 +33,12 @@ class Request:
     send is blocked for too long."""
 
     __slots__ = (
-        "_app",
         "_cancels",
         "_deadlines",
         "_left",
         "_loop",
         "_receive",
+        "_reply",
         "_scope",
         "_send",
         "_started",
@@ -44,14 +46,14 @@ class Request:
         "_unyielded",
     )
 
-    def __init__(self, app: EventStream, scope: Scope, receive: Receive, send: Send) -> None:
-        self._app = app
+    def __init__(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+        self._reply = reply
         self._scope = scope
         self._receive = receive
         self._send = send
         self._loop = running_loop()
         self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._deadlines = app.deadlines(self._loop)
+        self._deadlines = deadlines_of(self._loop, reply.send_timeout)
         self._cancels = 0  # of the task, by us: above 0 it has nothing to do but to end
         self._left = False  # the client has gone, or cannot be reached: nothing more is sent
         self._started = False
@@ -60,20 +62,18 @@ class Request:
     async def run(self) -> None:
         """Answer the request. Raises nothing but the cancellation of a request that has no answer yet: servers log what
         is raised, and take a return best."""
-        method = self._scope["method"]
+        head = self._scope["method"] == "HEAD"
         # HEAD is over at once, and some servers say before that that the client has gone.
-        watcher = self._loop.create_task(self._watch()) if method == "GET" else None
+        watcher = None if head else self._loop.create_task(self._watch())
         try:
-            refusal = await self._app.refusal(self._scope) if method in ("GET", "HEAD") else None
+            refusal = await self._reply.refusal(self._scope)
             if refusal is not None:
                 await self._answer(*refusal)
-            elif method == "GET":
-                await self._stream()
-            elif method == "HEAD":
+            elif head:
                 await self._start()
                 await self._deliver({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                await self._answer(405, b"Method Not Allowed", [(b"allow", b"GET, HEAD")])
+                await self._stream()
         except asyncio.CancelledError:
             if not self._cancels:
                 raise
@@ -107,7 +107,7 @@ class Request:
         self._task.cancel()
 
     async def _stream(self) -> None:
-        broadcaster = self._app.broadcaster
+        broadcaster = self._reply.broadcaster
         subscription = broadcaster._subscribe()
         subscription.coalesce = True
         entry = _exit.enter(broadcaster, self._loop)
@@ -116,10 +116,10 @@ class Request:
             if entry is not None and entry.is_late:
                 subscription.finish()
             try:
-                bodies = await self._app.first_bodies(self._scope)
+                bodies = await self._reply.first_bodies(self._scope)
             except Exception:
                 _log.exception("the initial events of an EventStream failed")
-                await self._answer(500, b"Internal Server Error")
+                await self._answer(500, b"Internal Server Error", [])
                 return
             await self._start()
             for body in bodies:
@@ -145,7 +145,8 @@ class Request:
 
     async def _start(self) -> None:
         # A list of its own: middleware may add to it.
-        await self._deliver({"type": "http.response.start", "status": 200, "headers": list(self._app.headers)})
+        reply = self._reply
+        await self._deliver({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         self._started = True
 
     async def _body(self, body: bytes) -> None:
@@ -180,7 +181,7 @@ class Request:
         except Exception:
             _log.debug("the end of a stream could not be sent", exc_info=True)
 
-    async def _answer(self, status: int, text: bytes, headers: Iterable[Header] = ()) -> None:
+    async def _answer(self, status: int, text: bytes, headers: list[Header]) -> None:
         """A whole response that is not a stream."""
         length = str(len(text)).encode()
         plain = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length), *headers]
