@@ -10,15 +10,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from ._core import Chunk
-from ._request import BODY_BYTES, Header, Receive, Refusal, Request, Scope, Send
+from ._request import Header, Receive, Refusal, Request, Scope, Send
+from ._stream import BODY_BYTES, HEADERS, OPENING, joined
 from .broadcaster import Broadcaster
 
-_DEFAULTS = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-]
+_DEFAULTS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _NOT_YOURS = {b"content-type", b"content-length"} | {
     # These speak of one connection; HTTP/2 forbids them.
     b"connection",
@@ -69,29 +65,15 @@ class Reply:
         return self._initial
 
     async def first_bodies(self, scope: Scope) -> list[bytes]:
-        """The beginning of a stream, in bodies of at most 64 KiB (a larger event alone): never empty, since some
-        servers hold the headers back until there is a body."""
+        """The beginning of a stream, in bodies of at most 64 KiB (a larger event alone); never empty."""
         bodies = await self.initial_bodies(scope)
-        retry = _joined(self.broadcaster._retry_chunks())
+        retry = joined(self.broadcaster._retry_chunks())
         if retry and bodies and len(retry[0]) + len(bodies[0]) <= BODY_BYTES:
             return [retry[0] + bodies[0], *bodies[1:]]
-        return retry + bodies or [b":\n\n"]
+        return retry + bodies or [OPENING]
 
     def _bodies(self, initial: list[tuple[str, Any]] | None) -> list[bytes]:
-        return _joined(self.broadcaster._initial_chunks(initial))
-
-
-def _joined(chunks: Iterable[Chunk]) -> list[bytes]:
-    """The text of the chunks in bodies of at most 64 KiB, a larger chunk alone."""
-    bodies: list[list[bytes]] = []
-    room = -1
-    for part in filter(None, (chunk.encode() for chunk in chunks)):
-        room -= len(part)
-        if room < 0:
-            bodies.append([])
-            room = BODY_BYTES - len(part)
-        bodies[-1].append(part)
-    return [b"".join(parts) for parts in bodies]
+        return joined(self.broadcaster._initial_chunks(initial))
 
 
 def _checked_timeout(seconds: float | None) -> float | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _exit
 from ._deadline import deadlines_of
-from ._stream import running_loop
+from ._stream import BODY_BYTES, running_loop
 
 if TYPE_CHECKING:
     from ._reply import Reply
@@ -21,7 +21,6 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 Refusal = tuple[int, bytes, list[Header]]  # a status, a text and headers to add
 
-BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
 _FAREWELL = 1.0  # seconds for the final, empty body
 _LINGER = 8  # turns of the loop
 

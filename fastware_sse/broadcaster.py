@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +58,7 @@ class Broadcaster(_core.Broadcaster):
             generator = self._event_generator(queue, initial) if initial else self._event_generator(queue)
         else:
             subscription = self._subscribe()
-            generator = event_stream(subscription, first, _exit.enter(self, asyncio._get_running_loop()))
+            generator = event_stream(subscription, subscription, first, _exit.enter(self, asyncio._get_running_loop()))
         response = _stream_response(request, generator)
         response._subscription = subscription  # type: ignore[attr-defined]  # for sse_route
         return response
@@ -136,7 +135,7 @@ class Broadcaster(_core.Broadcaster):
 
 
 def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
-    """Return an async handler for `router.add_route("GET", "/events", handler)`, or a route of Starlette or FastAPI.
+    """Return an async handler for `router.add_route("GET", "/events", handler)`.
 
     Events that wait together leave as one chunk of at most 64 KiB, a larger one alone and whole.
     Raises TypeError if `broadcaster` has no stream().
@@ -151,9 +150,6 @@ def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
             subscription.coalesce = True
         return response
 
-    starlette = sys.modules.get("starlette.requests")
-    if starlette is not None:
-        handler.__annotations__ = {"request": starlette.Request}  # or FastAPI takes it for a query parameter
     return handler
 
 
