@@ -19,9 +19,7 @@ HEADERS = {
 }
 BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
 
-OPENING = (
-    b":\n\n"  # where there is nothing else to begin with: some servers hold the headers back until there is a body
-)
+OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold the headers back until there is a body
 
 _HEARTBEAT = Chunk(": heartbeat\n\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ class Broadcaster(_core.Broadcaster):
 
 
 def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
-    """Return an async handler for `router.add_route("GET", "/events", handler)`.
+    """Return an async handler for `router.add_route("GET", "/events", handler)`, or a route of Starlette or FastAPI.
 
     Events that wait together leave as one chunk of at most 64 KiB, a larger one alone and whole.
     Raises TypeError if `broadcaster` has no stream().
@@ -150,6 +151,9 @@ def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
             subscription.coalesce = True
         return response
 
+    starlette = sys.modules.get("starlette.requests")
+    if starlette is not None:
+        handler.__annotations__ = {"request": starlette.Request}  # or FastAPI takes it for a query parameter
     return handler
 
 
