@@ -97,6 +97,10 @@ class Broadcaster(_core.Broadcaster):
                     self._clients.remove(run.queue)
                 run.look_again()
 
+    def _start_over(self) -> None:
+        self._queue_streams.clear()
+        super()._start_over()
+
     @property
     def _queue_streams(self) -> set[QueueStream]:
         """The streams that _event_generator() has begun on a queue. Made when asked for: __init__ may not have run."""

@@ -225,7 +225,7 @@ async def test_broadcast_is_synchronous_and_returns_none() -> None:
     client = await connect(broadcaster)
     assert broadcaster.broadcast("message", "x") is None
     assert broadcaster.broadcast(event="message", data="y") is None
-    assert broadcaster._counts()["published"] == 2
+    assert broadcaster.stats()["events"] == 2
     assert await client.has(2) == [message("x"), message("y")]
     await client.leave()
 
@@ -504,8 +504,8 @@ async def test_a_response_that_is_never_iterated_leaks_nothing() -> None:
     await broadcaster.stream(request())
     gc.collect()
     broadcaster.broadcast("message", "x")
-    counts = broadcaster._counts()
-    assert (counts["clients"], counts["frames"]) == (0, 0)
+    counts = broadcaster.stats()
+    assert (counts["connected"], counts["log_events"]) == (0, 0)
 
 
 # ---- row 16: initial ----

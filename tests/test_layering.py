@@ -29,6 +29,9 @@ C_RUNGS = [
     "py/waiter",
     "py/bridge",
     "py/wake",
+    "py/patience",
+    "py/fork",
+    "py/queues",
     "py/subscription",
     "py/options",
     "py/broadcaster",
@@ -63,6 +66,7 @@ ADAPTERS = ["aiohttp", "blacksheep", "django", "litestar", "quart", "starlette"]
 PYTHON_RUNGS = [
     "_core",
     "_exit",
+    "_fork",
     "_stream",
     "_frameworks",
     "broadcaster",
