@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 from client import Connection, connect
-from servers import Kind, Server, running
+from servers import APPS, Kind, Server, running
 from test_e2e_asgi import GRANIAN, UVICORN
 from test_e2e_exit import STOP, STOP_IDLE, all_of, assert_clean_end
 
@@ -24,11 +24,20 @@ class Example(NamedTuple):
     """What /events answers to HEAD; 405 where the framework leaves it to the route to list it."""
 
 
+def _aiohttp(loop: str) -> Kind:
+    return Kind(f"aiohttp-{loop}", [str(APPS / "run_aiohttp.py"), "{file}", "{port}", loop])
+
+
 ASGI = [UVICORN, GRANIAN]
+AIOHTTP = [_aiohttp("asyncio"), _aiohttp("uvloop")]  # its own server
 EXAMPLES = [
     Example("starlette_app", "starlette", ASGI),
     Example("fastapi_app", "fastapi", ASGI, head=405),
     Example("litestar_app", "litestar", ASGI, head=405),
+    Example("quart_app", "quart", ASGI),
+    Example("django_app", "django", ASGI),
+    Example("blacksheep_app", "blacksheep", ASGI),
+    Example("aiohttp_app", "aiohttp", AIOHTTP),
 ]
 
 
