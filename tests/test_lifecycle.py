@@ -148,6 +148,25 @@ async def test_a_dropped_subscription_leaves_like_a_closed_one() -> None:
     assert (stats["connected"], stats["log_events"], stats["log_bytes"]) == (0, 0, 0)
 
 
+# ---- loops of all kinds ----
+
+
+def test_clients_of_a_loop_that_was_stopped_go_on_when_it_does() -> None:
+    broadcaster = permissive(2)
+    with asyncio.Runner() as runner:
+        ahead, behind = runner.run(connect(broadcaster)), runner.run(connect(broadcaster))
+        for text in "ab":
+            broadcaster.broadcast("message", text)
+        assert runner.run(ahead.has(2)) == [message("a"), message("b")]
+        for text in "cd":
+            broadcaster.broadcast("message", text)
+        assert broadcaster.client_count == 2
+        broadcaster.broadcast("message", "e")  # one more than may wait
+        assert broadcaster.client_count == 0
+        expected = [message(text) for text in "abcd"]
+        assert runner.run(ahead.end()) == runner.run(behind.end()) == expected
+
+
 # ---- closed loops ----
 
 
