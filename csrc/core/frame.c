@@ -19,6 +19,7 @@ struct fw_frame *fw_frame_new(size_t size)
         return NULL;
     atomic_init(&frame->references, 1);
     frame->size = (uint32_t)size;
+    frame->id_at = 0;
     frame->next_free = NULL;
 
     char *at = frame->bytes + FW_FRAME_HEAD;
@@ -33,21 +34,54 @@ struct fw_frame *fw_frame_new(size_t size)
     return frame;
 }
 
-int fw_frame_format(const struct fw_event *event, struct fw_frame **frame)
+/* Returns FW_OK, FW_ENOMEM or FW_ESIZE. */
+static int allocate(size_t size, struct fw_frame **frame)
 {
-    size_t size = 0;
-    int status = fw_wire_measure(event, &size);
-    if (status != FW_OK)
-        return status;
     if (size > FW_FRAME_MAX)
         return FW_ESIZE;
-    struct fw_frame *made = fw_frame_new(size);
-    if (made == NULL)
-        return FW_ENOMEM;
-    char *end = fw_wire_write(event, made->bytes + FW_FRAME_HEAD);
-    assert(end == made->bytes + FW_FRAME_HEAD + size);
+    *frame = fw_frame_new(size);
+    return *frame != NULL ? FW_OK : FW_ENOMEM;
+}
+
+static const char no_id[FW_ID_SIZE + 1] = "---------------------------";
+
+int fw_frame_format(const struct fw_event *event, bool with_id, struct fw_frame **frame)
+{
+    struct fw_event complete = *event;
+    size_t size = 0;
+    if (with_id)
+        complete.id = (struct fw_text){no_id, FW_ID_SIZE};
+    int status = fw_wire_measure(&complete, &size);
+    if (status == FW_OK)
+        status = allocate(size, frame);
+    if (status != FW_OK)
+        return status;
+    char *end = fw_wire_write(&complete, (*frame)->bytes + FW_FRAME_HEAD);
+    assert(end == (*frame)->bytes + FW_FRAME_HEAD + size);
     (void)end;
-    *frame = made;
+    if (with_id)
+        (*frame)->id_at = (uint32_t)fw_wire_id_at(&complete);
+    return FW_OK;
+}
+
+int fw_frame_wrap(struct fw_text text, bool with_id, struct fw_frame **frame)
+{
+    static const char prefix[] = "id: ";
+    size_t line = with_id && text.size != 0 ? sizeof prefix - 1 + FW_ID_SIZE + 1 : 0;
+    if (text.size > FW_FRAME_MAX)
+        return FW_ESIZE;
+    int status = allocate(line + text.size, frame);
+    if (status != FW_OK)
+        return status;
+    char *at = (*frame)->bytes + FW_FRAME_HEAD;
+    if (line != 0) {
+        (*frame)->id_at = sizeof prefix - 1;
+        memcpy(at, prefix, sizeof prefix - 1);
+        memcpy(at + sizeof prefix - 1, no_id, FW_ID_SIZE);
+        at[line - 1] = '\n';
+    }
+    if (text.size != 0)
+        memcpy(at + line, text.at, text.size);
     return FW_OK;
 }
 

@@ -1,52 +1,34 @@
 #include "core/hub.h"
 
 #include "core/alloc.h"
+#include "core/hub_state.h"
 #include "core/status.h"
 
 #include <assert.h>
-#include <pthread.h>
+#include <string.h>
 
 #define FIRST_CAPACITY 16
 #define TRIM_SLOTS 256 /* per critical section */
 
-struct fw_hub {
-    atomic_uint_least32_t references;
-    pthread_mutex_t mu;
-    struct fw_log log;       /* guarded by mu */
-    struct fw_limits limits; /* guarded by mu */
-    uint64_t clients;        /* guarded by mu; the weight of all readers with `counted` */
-    uint64_t total;          /* guarded by mu; the weight of all readers that were ever counted */
-    uint64_t pruned;         /* guarded by mu; by weight */
-    uint64_t joined;         /* guarded by mu; readers between join and leave */
-    bool closed;             /* guarded by mu */
-};
-
-static void lock(struct fw_hub *hub)
-{
-    pthread_mutex_lock(&hub->mu);
-    fw_alloc_forbid(true);
-}
-
-static void unlock(struct fw_hub *hub)
-{
-    fw_alloc_forbid(false);
-    pthread_mutex_unlock(&hub->mu);
-}
-
-struct fw_hub *fw_hub_new(void)
+int fw_hub_new(struct fw_hub **made)
 {
     struct fw_hub *hub = fw_alloc(sizeof *hub);
     struct fw_slot *slots = fw_log_new_slots(FIRST_CAPACITY);
-    if (hub == NULL || slots == NULL) {
+    int status = hub == NULL || slots == NULL ? FW_ENOMEM : FW_OK;
+    if (status == FW_OK) {
+        *hub = (struct fw_hub){.closed = false};
+        status = fw_id_draw(hub->epoch);
+    }
+    if (status != FW_OK) {
         fw_free(hub, sizeof *hub);
         fw_log_free_slots(slots, FIRST_CAPACITY);
-        return NULL;
+        return status;
     }
-    *hub = (struct fw_hub){.closed = false};
     atomic_init(&hub->references, 1);
     pthread_mutex_init(&hub->mu, NULL);
     fw_log_init(&hub->log, slots, FIRST_CAPACITY);
-    return hub;
+    *made = hub;
+    return FW_OK;
 }
 
 void fw_hub_ref(struct fw_hub *hub)
@@ -60,9 +42,9 @@ static void trim(struct fw_hub *hub)
 {
     bool more;
     do {
-        lock(hub);
-        struct fw_frame *chain = fw_log_trim(&hub->log, TRIM_SLOTS, &more);
-        unlock(hub);
+        fw_hub_lock(hub);
+        struct fw_frame *chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
+        fw_hub_unlock(hub);
         fw_log_free_frames(chain);
     } while (more);
 }
@@ -73,29 +55,35 @@ void fw_hub_unref(struct fw_hub *hub)
     if (hub == NULL || atomic_fetch_sub_explicit(&hub->references, 1, memory_order_acq_rel) != 1)
         return;
     assert(hub->joined == 0);
+    hub->history = (struct fw_history){0};
     trim(hub);
     fw_log_free_slots(hub->log.slots, hub->log.capacity);
     pthread_mutex_destroy(&hub->mu);
     fw_free(hub, sizeof *hub);
 }
 
-struct fw_hub *fw_hub_renew(struct fw_hub *old)
+int fw_hub_renew(struct fw_hub *old, struct fw_hub **hub)
 {
-    struct fw_hub *hub = fw_hub_new();
-    if (hub != NULL) {
-        hub->limits = old->limits;
-        hub->closed = old->closed;
+    int status = fw_hub_new(hub);
+    if (status == FW_OK) {
+        (*hub)->limits = old->limits;
+        (*hub)->history = old->history;
+        (*hub)->closed = old->closed;
     }
-    return hub;
+    return status;
 }
 
-int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits)
+int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_history history)
 {
-    lock(hub);
+    fw_hub_lock(hub);
     int status = hub->joined == 0 ? FW_OK : FW_EBUSY;
-    if (status == FW_OK)
+    if (status == FW_OK) {
         hub->limits = limits;
-    unlock(hub);
+        hub->history = history;
+    }
+    fw_hub_unlock(hub);
+    if (status == FW_OK)
+        trim(hub);
     return status;
 }
 
@@ -106,18 +94,61 @@ static void uncount_locked(struct fw_hub *hub, struct fw_reader *reader)
     reader->counted = false;
 }
 
-void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight)
+/* Registers `reader`, which stands nowhere yet. */
+static void register_locked(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, enum fw_join join)
 {
     *reader = (struct fw_reader){.end = FW_FOREVER, .weight = weight};
-    lock(hub);
-    fw_log_enter(&hub->log, reader, hub->log.head);
     hub->joined++;
-    if (!hub->closed) {
-        reader->counted = true;
-        hub->clients += weight;
-        hub->total += weight;
+    if (hub->closed)
+        return;
+    reader->counted = true;
+    hub->clients += weight;
+    hub->joins[join] += weight;
+}
+
+void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight)
+{
+    fw_hub_lock(hub);
+    register_locked(hub, reader, weight, FW_JOIN_LIVE);
+    fw_log_enter(&hub->log, reader, hub->log.head);
+    fw_hub_unlock(hub);
+}
+
+static enum fw_join judge_locked(const struct fw_hub *hub, const struct fw_id *id)
+{
+    if (hub->closed)
+        return FW_JOIN_LIVE;
+    if (id == NULL)
+        return FW_JOIN_INVALID;
+    if (memcmp(id->epoch, hub->epoch, FW_EPOCH_DIGITS) != 0)
+        return FW_JOIN_EPOCH;
+    if (id->is_wide)
+        return FW_JOIN_INVALID;
+    if (id->position > hub->log.head)
+        return FW_JOIN_FUTURE;
+    return id->position < hub->log.tail ? FW_JOIN_EVICTED : FW_JOIN_RESUMED;
+}
+
+enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, const struct fw_id *id)
+{
+    fw_hub_lock(hub);
+    const struct fw_log *log = &hub->log;
+    enum fw_join join = judge_locked(hub, id);
+    register_locked(hub, reader, weight, join);
+    uint64_t start = join == FW_JOIN_LIVE ? log->head : join == FW_JOIN_RESUMED ? id->position : log->tail;
+    if (start == log->head) {
+        fw_log_enter(&hub->log, reader, start);
+    } else {
+        reader->sequence = start;
+        reader->catches_up = true;
     }
-    unlock(hub);
+    fw_hub_unlock(hub);
+    return join;
+}
+
+void fw_hub_id(struct fw_hub *hub, const struct fw_reader *reader, char *to)
+{
+    fw_id_write(to, hub->epoch, reader->sequence);
 }
 
 void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
@@ -125,18 +156,18 @@ void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
     bool more = false;
     struct fw_frame *chain = NULL;
     struct fw_range *range = NULL;
-    lock(hub);
+    fw_hub_lock(hub);
     hub->joined--;
     if (!hub->closed)
         uncount_locked(hub, reader);
     if (reader->in_slot) {
         fw_log_leave(&hub->log, reader);
-        chain = fw_log_trim(&hub->log, TRIM_SLOTS, &more);
-    } else if (--reader->range->references == 0) {
+        chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
+    } else if (reader->range != NULL && --reader->range->references == 0) {
         range = reader->range;
     }
     reader->range = NULL;
-    unlock(hub);
+    fw_hub_unlock(hub);
     fw_log_free_frames(chain);
     fw_range_free(range);
     if (more)
@@ -186,12 +217,16 @@ static bool append_locked(struct fw_hub *hub, struct fw_frame *frame, struct pro
     }
     uint64_t weight = 0;
     if (*owed != 0) {
+        uint64_t too_many = fw_log_weight(log, fw_log_cut(log, (struct fw_limits){.events = hub->limits.events}, 0));
         weight = fw_log_prune(log, cut, have->range);
         have->range = NULL; /* its readers own it now */
+        hub->pruned_by_bytes += weight - too_many;
     }
     hub->clients -= weight;
     hub->pruned += weight;
     *published = (struct fw_published){.sequence = log->head, .pruned = weight, .clients = hub->clients};
+    if (frame->id_at != 0)
+        fw_id_write(frame->bytes + FW_FRAME_HEAD + frame->id_at, hub->epoch, log->head + 1);
     fw_frame_ref(frame);
     fw_log_append(log, frame);
     return true;
@@ -205,16 +240,16 @@ int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_publish
     size_t capacity = 0, owed = 0;
     int status = FW_OK;
     while (!done && status == FW_OK) {
-        lock(hub);
+        fw_hub_lock(hub);
         if (hub->closed) {
             *published = (struct fw_published){.sequence = hub->log.head};
             done = true;
         } else {
             done = append_locked(hub, frame, &have, published, &capacity, &owed);
             if (done)
-                chain = fw_log_trim(&hub->log, TRIM_SLOTS, &more);
+                chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
         }
-        unlock(hub);
+        fw_hub_unlock(hub);
         if (!done)
             status = provide(&have, capacity, owed);
     }
@@ -237,15 +272,22 @@ static bool is_ending_locked(const struct fw_hub *hub, const struct fw_reader *r
     return hub->closed || reader->end != FW_FOREVER;
 }
 
-/* The same as fw_log_stop for a range, whose frames carry no running sum. */
-static uint64_t range_stop(const struct fw_range *range, uint64_t from, uint64_t to, size_t max_events)
+/* Whether the history has passed a reader that catches up in it. */
+static bool has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
+{
+    return reader->catches_up && reader->sequence < hub->log.tail;
+}
+
+/* The same as fw_log_stop for a range, whose frames carry no running sum; *bytes is that of the events it takes. */
+static uint64_t range_stop(const struct fw_range *range, uint64_t from, uint64_t to, size_t max_events, uint64_t *bytes)
 {
     uint64_t stop = from;
-    size_t bytes = 0;
+    *bytes = 0;
     while (stop != to && stop - from != max_events) {
-        bytes += range->frames[stop - range->first]->size;
-        if (bytes > FW_BATCH_BYTES && stop != from)
+        size_t size = range->frames[stop - range->first]->size;
+        if (*bytes + size > FW_BATCH_BYTES && stop != from)
             break;
+        *bytes += size;
         stop++;
     }
     return stop;
@@ -260,35 +302,50 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
     int status = FW_OK;
     assert(max_events >= 1 && max_events <= FW_BATCH_FRAMES);
     batch->count = 0;
-    lock(hub);
+    fw_hub_lock(hub);
     uint64_t first = reader->sequence, bound = bound_locked(hub, reader), last;
+    if (has_passed_locked(hub, reader)) {
+        if (!reader->passed) {
+            reader->passed = true;
+            hub->passed += reader->counted ? reader->weight : 0;
+            uncount_locked(hub, reader);
+        }
+        status = FW_EEND;
+        goto done;
+    }
     if (first == bound) {
         status = is_ending_locked(hub, reader) ? FW_EEND : FW_EAGAIN;
         goto done;
     }
-    if (reader->in_slot)
-        last = fw_log_stop(log, first, bound, max_events, FW_BATCH_BYTES);
-    else
-        last = range_stop(reader->range, first, bound, max_events);
     batch->first = first;
+    if (reader->range == NULL) {
+        last = fw_log_stop(log, first, bound, max_events, FW_BATCH_BYTES);
+        batch->bytes = fw_log_bytes(log, first, last);
+    } else {
+        last = range_stop(reader->range, first, bound, max_events, &batch->bytes);
+    }
     batch->last = last;
     if (last != known_last) {
         batch->count = (size_t)(last - first);
         for (size_t i = 0; i < batch->count; i++) {
-            batch->frames[i] = reader->in_slot ? fw_log_slot(log, first + i)->frame
-                                               : reader->range->frames[first + i - reader->range->first];
+            batch->frames[i] = reader->range == NULL ? fw_log_slot(log, first + i)->frame
+                                                     : reader->range->frames[first + i - reader->range->first];
             fw_frame_ref(batch->frames[i]);
         }
     }
     if (reader->in_slot) {
         fw_log_leave(log, reader);
         fw_log_enter(log, reader, last);
-        chain = fw_log_trim(log, TRIM_SLOTS, &more);
+        chain = fw_log_trim(log, hub->history, TRIM_SLOTS, &more);
     } else {
         reader->sequence = last;
+        if (reader->catches_up && last == log->head) { /* from here on it is like anyone */
+            reader->catches_up = false;
+            fw_log_enter(log, reader, last);
+        }
     }
 done:
-    unlock(hub);
+    fw_hub_unlock(hub);
     fw_log_free_frames(chain);
     if (more)
         trim(hub);
@@ -304,116 +361,79 @@ void fw_batch_release(struct fw_batch *batch)
 
 bool fw_hub_ready(struct fw_hub *hub, const struct fw_reader *reader)
 {
-    lock(hub);
-    bool ready = reader->sequence != bound_locked(hub, reader) || is_ending_locked(hub, reader);
-    unlock(hub);
+    fw_hub_lock(hub);
+    bool ready = reader->sequence != bound_locked(hub, reader) || is_ending_locked(hub, reader) ||
+                 has_passed_locked(hub, reader);
+    fw_hub_unlock(hub);
     return ready;
 }
 
 bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader)
 {
-    lock(hub);
+    fw_hub_lock(hub);
     const struct fw_log *log = &hub->log;
     bool endangered =
         reader->in_slot &&
         ((hub->limits.events != 0 && log->head - reader->sequence > hub->limits.events / 2) ||
          (hub->limits.bytes != 0 && fw_log_bytes(log, reader->sequence, log->head) > hub->limits.bytes / 2));
-    unlock(hub);
+    fw_hub_unlock(hub);
     return endangered;
 }
 
-bool fw_hub_pruned(struct fw_hub *hub, const struct fw_reader *reader)
+enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader)
 {
-    lock(hub);
-    bool pruned = !reader->in_slot;
-    unlock(hub);
-    return pruned;
+    fw_hub_lock(hub);
+    enum fw_fate fate = reader->range != NULL            ? FW_FATE_PRUNED
+                        : has_passed_locked(hub, reader) ? FW_FATE_PASSED
+                        : hub->closed                    ? FW_FATE_CLOSED
+                        : reader->end != FW_FOREVER      ? FW_FATE_FINISHED
+                                                         : FW_FATE_NONE;
+    fw_hub_unlock(hub);
+    return fate;
 }
 
 void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader)
 {
-    lock(hub);
+    fw_hub_lock(hub);
     if (!hub->closed)
         uncount_locked(hub, reader);
     if (reader->end > hub->log.head)
         reader->end = hub->log.head;
-    unlock(hub);
+    fw_hub_unlock(hub);
 }
 
 void fw_hub_close(struct fw_hub *hub)
 {
-    lock(hub);
+    fw_hub_lock(hub);
     hub->closed = true;
     hub->clients = 0;
-    unlock(hub);
+    fw_hub_unlock(hub);
 }
 
 struct fw_hub_counts fw_hub_counts(struct fw_hub *hub)
 {
-    lock(hub);
+    fw_hub_lock(hub);
     const struct fw_log *log = &hub->log;
     struct fw_hub_counts counts = {
         .clients = hub->clients,
-        .total = hub->total,
         .pruned = hub->pruned,
         .head = log->head,
         .text = log->bytes,
         .frames = log->head - log->tail,
         .bytes = fw_log_bytes(log, log->tail, log->head),
-        .lag = log->head - log->tail, /* the tail is where the last reader stands */
+        .pruned_by_bytes = hub->pruned_by_bytes,
+        .passed = hub->passed,
+        .lag = log->head - log->oldest,
         .closed = hub->closed,
     };
-    unlock(hub);
+    for (int join = 0; join < FW_JOINS; join++)
+        counts.total += counts.joins[join] = hub->joins[join];
+    if (hub->history.events != 0) {
+        counts.history_events = log->head - log->tail;
+        if (counts.history_events > hub->history.events)
+            counts.history_events = hub->history.events;
+        counts.history_bytes = fw_log_bytes(log, log->head - counts.history_events, log->head);
+    }
+    fw_hub_unlock(hub);
     return counts;
 }
-
-#ifdef FW_DEBUG
-
-#include <stdio.h>
-#include <stdlib.h>
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "fw_hub_check: %s (%s:%d)\n", #condition, __FILE__, __LINE__);                             \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
-
-void fw_hub_check(struct fw_hub *hub)
-{
-    lock(hub);
-    const struct fw_log *log = &hub->log;
-    uint64_t in_slots = 0, counted = 0, bytes = fw_log_slot(log, log->tail)->start;
-    CHECK(log->tail <= log->head);
-    CHECK((log->capacity & (log->capacity - 1)) == 0);
-    CHECK(log->head - log->tail < log->capacity);
-    for (uint64_t sequence = log->tail; sequence - log->tail < log->capacity; sequence++) {
-        const struct fw_slot *slot = fw_log_slot(log, sequence);
-        CHECK((slot->frame != NULL) == (sequence < log->head));
-        CHECK(slot->readers == NULL || sequence <= log->head);
-        if (slot->frame != NULL) {
-            CHECK(slot->start == bytes);
-            CHECK(atomic_load(&slot->frame->references) > 0);
-            bytes += slot->frame->size;
-        }
-        const struct fw_reader *previous = NULL;
-        for (const struct fw_reader *reader = slot->readers; reader != NULL; reader = reader->next) {
-            CHECK(reader->in_slot && reader->range == NULL);
-            CHECK(reader->sequence == sequence && reader->previous == previous && sequence <= reader->end);
-            /* The promise that makes pruning exact. */
-            CHECK(hub->limits.events == 0 || log->head - sequence <= hub->limits.events);
-            CHECK(hub->limits.bytes == 0 || log->head - sequence <= 1 ||
-                  fw_log_bytes(log, sequence, log->head) <= hub->limits.bytes);
-            in_slots++;
-            counted += reader->counted ? reader->weight : 0;
-            previous = reader;
-        }
-    }
-    CHECK(log->head == log->tail || bytes == log->bytes);
-    CHECK(in_slots <= hub->joined);
-    CHECK(hub->closed ? hub->clients == 0 : counted == hub->clients);
-    unlock(hub);
-}
-
-#endif

@@ -28,8 +28,28 @@ struct fw_hub;
 struct fw_batch {
     uint64_t first;
     uint64_t last;
+    uint64_t bytes; /* of text of those events */
     size_t count;
     struct fw_frame *frames[FW_BATCH_FRAMES];
+};
+
+/* How a reader begins. */
+enum fw_join {
+    FW_JOIN_LIVE,    /* at the head */
+    FW_JOIN_RESUMED, /* behind the event that it had last: nothing is missing */
+    FW_JOIN_EVICTED, /* that event is too old; it begins with the oldest that there is, as in all cases below */
+    FW_JOIN_EPOCH,   /* the id is of another hub */
+    FW_JOIN_FUTURE,  /* the id is of this hub, which has not published so much */
+    FW_JOIN_INVALID, /* it is no id */
+    FW_JOINS
+};
+
+enum fw_fate {
+    FW_FATE_NONE,     /* it does not */
+    FW_FATE_PRUNED,   /* more was waiting for it than the limits allow */
+    FW_FATE_PASSED,   /* the history passed it while it caught up */
+    FW_FATE_FINISHED, /* it alone was told to */
+    FW_FATE_CLOSED    /* the hub was */
 };
 
 struct fw_published {
@@ -39,40 +59,53 @@ struct fw_published {
 };
 
 struct fw_hub_counts {
-    uint64_t clients; /* by weight: joined and neither left, pruned, finished nor closed */
-    uint64_t total;   /* by weight: all that were ever counted */
-    uint64_t pruned;  /* by weight, ever */
-    uint64_t head;    /* events published */
-    uint64_t text;    /* bytes of their text */
-    uint64_t frames;  /* held in the log */
-    uint64_t bytes;   /* their text */
-    uint64_t lag;     /* events that the reader furthest behind in the log still needs */
+    uint64_t clients;         /* by weight: joined and neither left, pruned, finished nor closed */
+    uint64_t total;           /* by weight: all that were ever counted */
+    uint64_t pruned;          /* by weight, ever: they had more events, or bytes, waiting than the limit */
+    uint64_t pruned_by_bytes; /* those of them that the number of events would have let stay */
+    uint64_t passed;          /* by weight, ever: the history passed them while they caught up */
+    uint64_t joins[FW_JOINS]; /* by weight, ever: how they began */
+    uint64_t head;            /* events published */
+    uint64_t text;            /* bytes of their text */
+    uint64_t frames;          /* held in the log */
+    uint64_t bytes;           /* their text */
+    uint64_t lag;             /* events that the reader furthest behind in the log still needs */
+    uint64_t history_events;  /* kept for those who come back, and their text */
+    uint64_t history_bytes;
     bool closed;
 };
 
-/* Returns a hub without limits and with one reference, or NULL if there is no memory. The last fw_hub_unref frees it;
- * no reader may be joined by then. */
-struct fw_hub *fw_hub_new(void);
+/* Returns a hub without limits or history and with one reference in *hub. The last fw_hub_unref frees it; no reader may
+ * be joined by then. Returns FW_OK, FW_ENOMEM or FW_ERANDOM. */
+int fw_hub_new(struct fw_hub **hub);
 void fw_hub_ref(struct fw_hub *hub);
 void fw_hub_unref(struct fw_hub *hub);
 
-/* Returns a hub with the limits of `old`, closed if that is, and with nothing else of it; or NULL if there is no memory.
- * For the child of a fork. No thread of the parent was inside `old` then: the forking thread had the GIL, and all that
+/* The same with the limits and the history's size of `old`, closed if that is, and with nothing else of it. For the child of a fork. No thread of the parent was inside `old` then: the forking thread had the GIL, and all that
  * call the hub have it. */
-struct fw_hub *fw_hub_renew(struct fw_hub *old);
+int fw_hub_renew(struct fw_hub *old, struct fw_hub **hub);
 
-/* Sets how far readers may fall behind. FW_EBUSY if a reader is joined: the limits of a live log are fixed. */
-int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits);
+/* Sets how far readers may fall behind, and what stays for those who come back. FW_EBUSY if a reader is joined: the
+ * limits of a live log are fixed. */
+int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_history history);
 
 /* Registers `reader` (caller's memory, which must stay until fw_hub_leave) at the head, counting as `weight` clients.
  * A closed hub registers it too, at its end and uncounted. */
 void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight);
 
+/* The same for a reader that comes back with the id of the last event that it had, `id`, or NULL if what it came with is
+ * none. It reads from there, or from the oldest event, until it has caught up; the history may pass it meanwhile, but
+ * the limits do not prune it. A closed hub does what fw_hub_join does. Returns how it begins. */
+enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, const struct fw_id *id);
+
+/* Writes the id of the event in front of the one that `reader` needs next: FW_ID_SIZE bytes. */
+void fw_hub_id(struct fw_hub *hub, const struct fw_reader *reader, char *to);
+
 /* Ends the registration, whatever became of the reader meanwhile; the frames that it alone needed are freed. */
 void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader);
 
-/* Appends `frame` (the hub takes its own reference; a frame is published once, to one hub) and prunes the readers that
- * cannot take it. Constant time in the number of readers that stay. A closed hub accepts and drops it. Returns FW_OK or
+/* Writes its id into `frame`, appends it (the hub takes its own reference; a frame is published once, to one hub) and
+ * prunes the readers that cannot take it. Constant time in the number of readers that stay. A closed hub accepts and drops it. Returns FW_OK or
  * FW_ENOMEM. */
 int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_published *published);
 
@@ -89,8 +122,8 @@ bool fw_hub_ready(struct fw_hub *hub, const struct fw_reader *reader);
 /* Whether `reader` has used more than half of what it may fall behind. */
 bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader);
 
-/* Whether `reader` was pruned. */
-bool fw_hub_pruned(struct fw_hub *hub, const struct fw_reader *reader);
+/* Why the stream of `reader` ends, once it has read what it may. */
+enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader);
 
 /* Ends one reader: it is no longer counted, reads up to the present head and then gets FW_EEND. Idempotent. Until it
  * leaves it still stands in the log. */
@@ -100,15 +133,5 @@ void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader);
 void fw_hub_close(struct fw_hub *hub);
 
 struct fw_hub_counts fw_hub_counts(struct fw_hub *hub);
-
-#ifdef FW_DEBUG
-/* Walks log, readers and counts, and aborts where they disagree. */
-void fw_hub_check(struct fw_hub *hub);
-#else
-static inline void fw_hub_check(struct fw_hub *hub)
-{
-    (void)hub;
-}
-#endif
 
 #endif

@@ -91,7 +91,7 @@ void fw_log_append(struct fw_log *log, struct fw_frame *frame)
 
 void fw_log_enter(struct fw_log *log, struct fw_reader *reader, uint64_t sequence)
 {
-    assert(!reader->in_slot && log->tail <= sequence && sequence <= log->head);
+    assert(!reader->in_slot && log->oldest <= sequence && sequence <= log->head);
     struct fw_slot *slot = fw_log_slot(log, sequence);
     reader->sequence = sequence;
     reader->previous = NULL;
@@ -117,7 +117,7 @@ void fw_log_leave(struct fw_log *log, struct fw_reader *reader)
 
 uint64_t fw_log_cut(const struct fw_log *log, struct fw_limits limits, size_t incoming)
 {
-    uint64_t cut = log->tail;
+    uint64_t cut = log->oldest;
     if (limits.events != 0 && log->head - cut >= limits.events)
         cut = log->head - limits.events + 1;
     /* Each step leaves the oldest readers behind for good, so over the life of the log this loop costs one step per
@@ -130,7 +130,7 @@ uint64_t fw_log_cut(const struct fw_log *log, struct fw_limits limits, size_t in
 
 static uint64_t oldest_reader(const struct fw_log *log, uint64_t before)
 {
-    uint64_t sequence = log->tail;
+    uint64_t sequence = log->oldest;
     while (sequence != before && fw_log_slot(log, sequence)->readers == NULL)
         sequence++;
     return sequence;
@@ -140,6 +140,16 @@ size_t fw_log_owed(const struct fw_log *log, uint64_t cut)
 {
     uint64_t oldest = oldest_reader(log, cut);
     return oldest == cut ? 0 : (size_t)(log->head - oldest);
+}
+
+uint64_t fw_log_weight(const struct fw_log *log, uint64_t cut)
+{
+    uint64_t weight = 0;
+    for (uint64_t sequence = oldest_reader(log, cut); sequence != cut; sequence++)
+        for (const struct fw_reader *reader = fw_log_slot(log, sequence)->readers; reader != NULL;
+             reader = reader->next)
+            weight += reader->counted ? reader->weight : 0;
+    return weight;
 }
 
 uint64_t fw_log_prune(struct fw_log *log, uint64_t cut, struct fw_range *range)
@@ -185,20 +195,31 @@ uint64_t fw_log_stop(const struct fw_log *log, uint64_t from, uint64_t to, size_
     return fits;
 }
 
-struct fw_frame *fw_log_trim(struct fw_log *log, size_t most, bool *more)
+static bool nobody_needs_oldest(const struct fw_log *log)
+{
+    return log->oldest != log->head && fw_log_slot(log, log->oldest)->readers == NULL;
+}
+
+static bool tail_is_past(const struct fw_log *log, struct fw_history history)
+{
+    return log->tail != log->oldest &&
+           (log->head - log->tail > history.events ||
+            (history.bytes != 0 && fw_log_bytes(log, log->tail, log->head) > history.bytes));
+}
+
+struct fw_frame *fw_log_trim(struct fw_log *log, struct fw_history history, size_t most, bool *more)
 {
     struct fw_frame *chain = NULL;
-    size_t taken = 0;
-    struct fw_slot *slot = fw_log_slot(log, log->tail);
-    while (log->tail != log->head && slot->readers == NULL && taken < most) {
+    for (size_t steps = 0; nobody_needs_oldest(log) && steps < most; steps++)
+        log->oldest++;
+    for (size_t steps = 0; tail_is_past(log, history) && steps < most; steps++) {
+        struct fw_slot *slot = fw_log_slot(log, log->tail);
         slot->frame->next_free = chain;
         chain = slot->frame;
         slot->frame = NULL;
         log->tail++;
-        taken++;
-        slot = fw_log_slot(log, log->tail);
     }
-    *more = log->tail != log->head && slot->readers == NULL;
+    *more = nobody_needs_oldest(log) || tail_is_past(log, history);
     return chain;
 }
 

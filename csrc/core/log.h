@@ -11,8 +11,10 @@
  * - Whoever is too far behind stands in the oldest slots, so pruning pops whole slots from the tail. Each reader is
  *   popped once in its life: constant work per event, however many readers there are.
  * - What the popped readers are still owed becomes one `range`, shared by them; nothing else pins those frames.
- * - Freeing: a slot in front of the oldest reader gives up its frame (fw_log_trim); with no reader behind, no frame
- *   remains.
+ * - Freeing: a slot in front of the oldest reader gives up its frame (fw_log_trim); with no reader behind, and no history,
+ *   no frame remains.
+ * - History: the last events stay although everybody has read them. A reader that catches up in them stands in no slot and
+ *   pins nothing; it may find that the tail has passed it.
  *
  * The owner (the hub) calls everything here under its lock, and frees what comes back after unlocking.
  */
@@ -37,7 +39,9 @@ struct fw_reader {
     struct fw_range *range; /* owned reference: what it is owed since it was pruned */
     uint32_t weight;        /* how many clients it stands for */
     bool in_slot;
-    bool counted; /* still part of the hub's client count */
+    bool catches_up; /* in the history: in no slot, until it reaches the head */
+    bool passed;     /* the history passed it while it did */
+    bool counted;    /* still part of the hub's client count */
 };
 
 /* Frames owed to pruned readers: the events [first, first + count). Counted by its readers. */
@@ -55,6 +59,12 @@ struct fw_limits {
     uint64_t bytes; /* of text; an empty buffer takes one event of any size */
 };
 
+/* How much stays for those who come back: the last `events`, but no more of them than have `bytes` of text (0: any). */
+struct fw_history {
+    uint64_t events;
+    uint64_t bytes;
+};
+
 struct fw_slot {
     struct fw_frame *frame;    /* owned reference; NULL in slot `head` and outside [tail, head) */
     struct fw_reader *readers; /* who needs this event next */
@@ -65,6 +75,7 @@ struct fw_log {
     struct fw_slot *slots;
     size_t capacity; /* a power of two, above head - tail */
     uint64_t tail;   /* the oldest event that is still here */
+    uint64_t oldest; /* no reader stands in front of this slot; tail <= oldest <= head */
     uint64_t head;   /* the next event to be published */
     uint64_t bytes;  /* of text, of all events ever published */
 };
@@ -113,6 +124,9 @@ uint64_t fw_log_cut(const struct fw_log *log, struct fw_limits limits, size_t in
  * no such reader. Changes nothing. */
 size_t fw_log_owed(const struct fw_log *log, uint64_t cut);
 
+/* Returns the weight of the readers in front of `cut` that are still counted. Changes nothing. */
+uint64_t fw_log_weight(const struct fw_log *log, uint64_t cut);
+
 /* The act, to be done before the append: every reader in front of `cut` leaves its slot and shares `range` (empty,
  * with room for fw_log_owed frames), from which it reads up to `head`. Returns the weight of those that were still
  * counted, and uncounts them. */
@@ -122,9 +136,10 @@ uint64_t fw_log_prune(struct fw_log *log, uint64_t cut, struct fw_range *range);
  * least one event. tail <= from < to <= head. */
 uint64_t fw_log_stop(const struct fw_log *log, uint64_t from, uint64_t to, size_t max_events, size_t max_bytes);
 
-/* Moves the tail forward to the oldest reader, by at most `most` slots. Returns the frames given up, chained by
- * `next_free`, for fw_log_free_frames after unlocking; *more tells whether to call again. */
-struct fw_frame *fw_log_trim(struct fw_log *log, size_t most, bool *more);
+/* Moves `oldest` forward to the oldest reader, and the tail after it as far as `history` lets it, by at most `most` slots
+ * each. Returns the frames given up, chained by `next_free`, for fw_log_free_frames after unlocking; *more tells whether
+ * to call again. */
+struct fw_frame *fw_log_trim(struct fw_log *log, struct fw_history history, size_t most, bool *more);
 void fw_log_free_frames(struct fw_frame *chain);
 
 #endif

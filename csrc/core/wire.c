@@ -119,6 +119,13 @@ int fw_wire_measure(const struct fw_event *event, size_t *size)
     return FW_OK;
 }
 
+size_t fw_wire_id_at(const struct fw_event *event)
+{
+    assert(event->id.at != NULL && event->comment.at == NULL);
+    size_t line = event->event.at != NULL ? PREFIX_SIZE("event: \n") + event->event.size : 0;
+    return line + PREFIX_SIZE("id: ");
+}
+
 char *fw_wire_write(const struct fw_event *event, char *to)
 {
     if (event->comment.at != NULL)

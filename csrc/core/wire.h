@@ -41,6 +41,9 @@ int fw_wire_measure(const struct fw_event *event, size_t *size);
  * Returns the first byte after them. */
 char *fw_wire_write(const struct fw_event *event, char *to);
 
+/* Returns where in what fw_wire_write writes the id stands; for events with an id and without a comment. */
+size_t fw_wire_id_at(const struct fw_event *event);
+
 /* Returns 1 if `name` may stand on one line of the wire (no CR, LF, NUL), else 0. */
 int fw_wire_one_line(struct fw_text name);
 

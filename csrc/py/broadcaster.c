@@ -1,11 +1,11 @@
 #include "py/broadcaster.h"
 
+#include "core/hub_check.h"
 #include "core/status.h"
-#include "py/encode.h"
+#include "py/broadcaster_state.h"
 #include "py/fork.h"
 #include "py/options.h"
-#include "py/patience.h"
-#include "py/queues.h"
+#include "py/publish.h"
 #include "py/subscription.h"
 #include "py/wake.h"
 
@@ -13,7 +13,6 @@
 #include <structmember.h>
 
 #define BUFFER_SIZE 256
-#define WARN_EVERY 60.0 /* seconds */
 
 /* ---- construction ---- */
 
@@ -29,34 +28,48 @@ static PyObject *broadcaster_new(PyTypeObject *type, PyObject *Py_UNUSED(args), 
     self->buffer_size = BUFFER_SIZE;
     self->heartbeat_interval = Py_NewRef(Py_None);
     self->retry = Py_NewRef(Py_None);
+    self->history = PyLong_FromLong(0);
+    self->history_bytes = Py_NewRef(Py_None);
+    self->max_buffer_bytes = Py_NewRef(Py_None);
     fork_enlist(state, &self->bridges, (PyObject *)self);
     self->bridges.queues = PyList_New(0);
     self->event_types = PySet_New(NULL);
-    self->bridges.hub = fw_hub_new();
-    if (self->bridges.hub == NULL)
-        fw_raise(FW_ENOMEM);
+    int status = fw_hub_new(&self->bridges.hub);
+    if (status != FW_OK)
+        fw_raise(status);
     else
-        fw_hub_set_limits(self->bridges.hub, (struct fw_limits){.events = BUFFER_SIZE});
-    if (self->bridges.hub == NULL || self->bridges.queues == NULL || self->event_types == NULL)
+        fw_hub_set_limits(self->bridges.hub, (struct fw_limits){.events = BUFFER_SIZE}, (struct fw_history){0});
+    if (status != FW_OK || self->bridges.queues == NULL || self->event_types == NULL || self->history == NULL)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
 
 static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"buffer_size", "strict", "heartbeat_interval", "retry", "graceful_exit", NULL};
+    static char *names[] = {"buffer_size",      "strict",  "heartbeat_interval", "retry", "graceful_exit",
+                            "max_buffer_bytes", "history", "history_bytes",      NULL};
     Broadcaster *self = (Broadcaster *)op;
-    PyObject *size = NULL, *interval_object = Py_None, *retry = Py_None;
+    PyObject *size = NULL, *interval_object = Py_None, *retry = Py_None, *history_object = self->history,
+             *history_bytes = Py_None, *max_buffer_bytes = Py_None;
     int strict = 1, graceful_exit = 1;
     double interval;
     Py_ssize_t events = BUFFER_SIZE;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pOOp:Broadcaster", names, &size, &strict, &interval_object,
-                                     &retry, &graceful_exit))
+    struct fw_limits limits;
+    struct fw_history history;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pOOpOOO:Broadcaster", names, &size, &strict, &interval_object,
+                                     &retry, &graceful_exit, &max_buffer_bytes, &history_object, &history_bytes))
         return -1;
     if ((size != NULL && options_buffer_size(size, &events) < 0) || options_interval(interval_object, &interval) < 0 ||
-        options_retry(retry) < 0)
+        options_retry(retry) < 0 || options_size(max_buffer_bytes, "max_buffer_bytes", 1, &limits.bytes) < 0 ||
+        options_size(history_object, "history", 0, &history.events) < 0 ||
+        options_size(history_bytes, "history_bytes", 1, &history.bytes) < 0)
         return -1;
-    int status = fw_hub_set_limits(self->bridges.hub, (struct fw_limits){.events = events > 0 ? (uint64_t)events : 0});
+    if (history.bytes != 0 && history.events == 0) {
+        PyErr_SetString(PyExc_ValueError, "history_bytes limits a history: set history, the number of events, too");
+        return -1;
+    }
+    limits.events = events > 0 ? (uint64_t)events : 0;
+    int status = fw_hub_set_limits(self->bridges.hub, limits, history);
     if (status != FW_OK) {
         fw_raise(status);
         return -1;
@@ -65,8 +78,12 @@ static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
     self->strict = (char)strict;
     self->graceful_exit = (char)graceful_exit;
     self->bridges.interval = interval;
+    self->bridges.has_history = history.events != 0;
     Py_SETREF(self->heartbeat_interval, Py_NewRef(interval_object));
     Py_SETREF(self->retry, Py_NewRef(retry));
+    Py_SETREF(self->history, Py_NewRef(history_object));
+    Py_SETREF(self->history_bytes, Py_NewRef(history_bytes));
+    Py_SETREF(self->max_buffer_bytes, Py_NewRef(max_buffer_bytes));
     return 0;
 }
 
@@ -98,206 +115,15 @@ static void broadcaster_dealloc(PyObject *op)
     Py_CLEAR(self->event_types);
     Py_CLEAR(self->heartbeat_interval);
     Py_CLEAR(self->retry);
+    Py_CLEAR(self->history);
+    Py_CLEAR(self->history_bytes);
+    Py_CLEAR(self->max_buffer_bytes);
     fw_hub_unref(self->bridges.hub);
     type->tp_free(op);
     Py_DECREF(type);
 }
 
 /* ---- calls ---- */
-
-/* The arguments (event, data) of a METH_FASTCALL method. Returns 0 with borrowed references, or -1 with TypeError. */
-static int event_and_data(const char *function, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                          PyObject **found)
-{
-    static const char *const names[] = {"event", "data"};
-    found[0] = found[1] = NULL;
-    if (nargs > 2) {
-        PyErr_Format(PyExc_TypeError, "%s() takes 2 arguments (%zd given)", function, nargs);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < nargs; i++)
-        found[i] = args[i];
-    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
-        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
-        int at = PyUnicode_CompareWithASCIIString(name, "event") == 0  ? 0
-                 : PyUnicode_CompareWithASCIIString(name, "data") == 0 ? 1
-                                                                       : -1;
-        if (at < 0 || found[at] != NULL) {
-            PyErr_Format(PyExc_TypeError, "%s() got %s argument '%U'", function,
-                         at < 0 ? "an unexpected keyword" : "multiple values for", name);
-            return -1;
-        }
-        found[at] = args[nargs + i];
-    }
-    for (int i = 0; i < 2; i++)
-        if (found[i] == NULL) {
-            PyErr_Format(PyExc_TypeError, "%s() missing required argument: '%s'", function, names[i]);
-            return -1;
-        }
-    return 0;
-}
-
-static PyObject *broadcaster_format_sse(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    Broadcaster *self = (Broadcaster *)op;
-    PyObject *found[2], *result = NULL;
-    if (event_and_data("_format_sse", args, nargs, kwnames, found) < 0)
-        return NULL;
-    PyObject *name = encode_name(found[0], "event");
-    if (name == NULL)
-        return NULL;
-    Field event = {NULL, {NULL, 0}}, data = event;
-    if (encode_text(name, &event) == 0 && encode_data(self->state, found[1], &data) == 0)
-        result = encode_wire(&(struct fw_event){.event = event.text, .data = data.text, .retry = FW_NO_RETRY});
-    field_clear(&event);
-    field_clear(&data);
-    Py_DECREF(name);
-    return result;
-}
-
-/* A name that is legal on the wire, as an exact str; or NULL with TypeError, UnicodeEncodeError or ValueError. */
-static PyObject *legal_name(PyObject *name, const char *what)
-{
-    PyObject *exact = encode_name(name, what);
-    Field field = {NULL, {NULL, 0}};
-    if (exact == NULL)
-        return NULL;
-    int result = encode_text(exact, &field);
-    if (result == 0 && !fw_wire_one_line(field.text)) {
-        PyErr_Format(PyExc_ValueError, "%s must not contain CR, LF or NUL: it is one line on the wire", what);
-        result = -1;
-    }
-    field_clear(&field);
-    if (result < 0)
-        Py_CLEAR(exact);
-    return exact;
-}
-
-static PyObject *broadcaster_register_event(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    Py_ssize_t keywords = kwnames != NULL ? PyTuple_GET_SIZE(kwnames) : 0;
-    if (nargs + keywords != 1 ||
-        (keywords == 1 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "name") != 0))
-        return PyErr_Format(PyExc_TypeError, "register_event() takes exactly one argument: 'name'");
-    PyObject *name = legal_name(args[0], "name");
-    if (name == NULL)
-        return NULL;
-    int result = PySet_Add(((Broadcaster *)op)->event_types, name);
-    Py_DECREF(name);
-    if (result < 0)
-        return NULL;
-    Py_RETURN_NONE;
-}
-
-static void *raise_unregistered(Broadcaster *self, PyObject *name)
-{
-    PyObject *registered = PySequence_List(self->event_types);
-    if (registered != NULL && PyList_Sort(registered) == 0)
-        PyErr_Format(PyExc_ValueError, "unregistered event type %R; call register_event(%R) first (registered: %R)",
-                     name, name, registered);
-    Py_XDECREF(registered);
-    return NULL;
-}
-
-/* Whether _format_sse is still ours: neither a subclass nor the instance has replaced it. 1, 0, or -1 with an exception
- * and, for 0, the replacement in *override. */
-static int formats_itself(PyObject *op, PyObject **override)
-{
-    PyObject *method = PyObject_GetAttr(op, ((Broadcaster *)op)->state->name_format_sse);
-    if (method == NULL)
-        return -1;
-    if (PyCFunction_Check(method) &&
-        PyCFunction_GET_FUNCTION(method) == (PyCFunction)(void (*)(void))broadcaster_format_sse &&
-        PyCFunction_GET_SELF(method) == op) {
-        Py_DECREF(method);
-        return 1;
-    }
-    *override = method;
-    return 0;
-}
-
-/* Validates and formats; a new frame, or NULL with an exception and nothing sent. */
-static struct fw_frame *make_frame(PyObject *op, PyObject *name, PyObject *event, PyObject *data)
-{
-    PyObject *override = NULL;
-    int ours = formats_itself(op, &override);
-    if (ours != 0)
-        return ours > 0 ? encode_frame(((Broadcaster *)op)->state, name, data) : NULL;
-    struct fw_frame *frame = NULL;
-    PyObject *legal = legal_name(name, "event"), *text = NULL;
-    if (legal != NULL)
-        text = PyObject_CallFunctionObjArgs(override, event, data, NULL);
-    if (text != NULL && !PyUnicode_Check(text))
-        PyErr_Format(PyExc_TypeError, "_format_sse() must return a str, not %.100s", Py_TYPE(text)->tp_name);
-    else if (text != NULL)
-        frame = encode_raw_frame(text);
-    Py_XDECREF(text);
-    Py_XDECREF(legal);
-    Py_DECREF(override);
-    return frame;
-}
-
-static int log_pruned(Broadcaster *self, uint64_t pruned, bool was_parked)
-{
-    struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
-    unsigned long long remain = counts.clients + (unsigned long long)PyList_GET_SIZE(self->bridges.queues);
-    PyObject *done = PyObject_CallMethod(self->state->logger, "debug", "sKK", "pruned %d slow SSE clients (%d remain)",
-                                         (unsigned long long)pruned, remain);
-    if (done != NULL && was_parked && (self->warned_at == 0 || fw_now() - self->warned_at >= WARN_EVERY)) {
-        self->warned_at = fw_now();
-        Py_SETREF(done, PyObject_CallMethod(
-                            self->state->logger, "warning", "sKn",
-                            "pruned %d SSE clients that had no chance to read: more than buffer_size=%d events "
-                            "were broadcast while their event loop had no turn; await between broadcasts, or "
-                            "raise buffer_size",
-                            (unsigned long long)pruned, self->buffer_size));
-    }
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
-}
-
-static PyObject *broadcaster_broadcast(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    Broadcaster *self = (Broadcaster *)op;
-    PyObject *found[2];
-    struct fw_frame *frame = NULL;
-    struct fw_published published;
-    if (event_and_data("broadcast", args, nargs, kwnames, found) < 0)
-        return NULL;
-    PyObject *name = encode_name(found[0], "event");
-    if (name == NULL)
-        return NULL;
-    int known = self->strict ? PySet_Contains(self->event_types, name) : 1;
-    if (known > 0)
-        frame = make_frame(op, name, found[0], found[1]);
-    else if (known == 0)
-        raise_unregistered(self, name);
-    Py_DECREF(name);
-    if (frame == NULL)
-        return NULL;
-
-    bridges_give_turn(&self->bridges);
-    int status = fw_hub_publish(self->bridges.hub, frame, &published);
-    if (status != FW_OK) {
-        fw_frame_unref(frame);
-        return fw_raise(status);
-    }
-    /* From here on the event is out. Every step is taken, whatever the ones before it raised. */
-    PyObject *type = NULL, *value = NULL, *traceback = NULL;
-    bool was_parked = published.pruned != 0 && bridges_pruned_parked(&self->bridges);
-    int failed = bridges_wake(&self->bridges);
-    if (PyList_GET_SIZE(self->bridges.queues) != 0 && !fw_hub_counts(self->bridges.hub).closed) {
-        PyErr_Fetch(&type, &value, &traceback);
-        failed |= queues_put(self->state, self->bridges.queues, frame, &published.pruned);
-        if (type != NULL)
-            PyErr_Restore(type, value, traceback);
-    }
-    fw_frame_unref(frame);
-    fork_warn(self->state, &self->bridges);
-    if (failed || (published.pruned != 0 && log_pruned(self, published.pruned, was_parked) < 0))
-        return NULL;
-    Py_RETURN_NONE;
-}
 
 static PyObject *broadcaster_subscribe(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
@@ -345,12 +171,22 @@ static PyObject *broadcaster_stats(PyObject *op, PyObject *Py_UNUSED(ignored))
     } numbers[] = {
         {"connected", client_count(self, &counts)},
         {"total", counts.total},
-        {"pruned", counts.pruned},
+        {"resumed", counts.joins[FW_JOIN_RESUMED]},
+        {"gaps_evicted", counts.joins[FW_JOIN_EVICTED]},
+        {"gaps_epoch", counts.joins[FW_JOIN_EPOCH]},
+        {"gaps_future", counts.joins[FW_JOIN_FUTURE]},
+        {"gaps_invalid", counts.joins[FW_JOIN_INVALID]},
+        {"pruned", counts.pruned + counts.passed},
+        {"pruned_by_events", counts.pruned - counts.pruned_by_bytes},
+        {"pruned_by_bytes", counts.pruned_by_bytes},
+        {"pruned_by_history", counts.passed},
         {"events", counts.head},
         {"bytes", counts.text},
         {"log_events", counts.frames},
         {"log_bytes", counts.bytes},
         {"lag", counts.lag},
+        {"history_events", counts.history_events},
+        {"history_bytes", counts.history_bytes},
     };
     PyObject *stats = PyDict_New();
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers && stats != NULL; i++) {
@@ -403,30 +239,12 @@ static PyMemberDef broadcaster_members[] = {
     {"_strict", T_BOOL, offsetof(Broadcaster, strict), READONLY, "Whether event types must be registered."},
     {"_heartbeat_interval", T_OBJECT, offsetof(Broadcaster, heartbeat_interval), READONLY, "In seconds, or None."},
     {"_retry", T_OBJECT, offsetof(Broadcaster, retry), READONLY, "In seconds, a pair (low, high), or None."},
+    {"_max_buffer_bytes", T_OBJECT, offsetof(Broadcaster, max_buffer_bytes), READONLY, "As given."},
+    {"_history", T_OBJECT, offsetof(Broadcaster, history), READONLY, "As given."},
+    {"_history_bytes", T_OBJECT, offsetof(Broadcaster, history_bytes), READONLY, "As given."},
     {"_graceful_exit", T_BOOL, offsetof(Broadcaster, graceful_exit), READONLY, "Whether signals end the streams."},
     {NULL, 0, 0, 0, NULL},
 };
-
-PyDoc_STRVAR(register_event_doc, "register_event($self, /, name)\n"
-                                 "--\n\n"
-                                 "Declare an allowed event type. Idempotent.\n\n"
-                                 "Raises TypeError if name is not a str, ValueError if it contains CR, LF or NUL.");
-
-PyDoc_STRVAR(
-    broadcast_doc,
-    "broadcast($self, /, event, data)\n"
-    "--\n\n"
-    "Send an event to all connected clients.\n\n"
-    "data is a str, sent as it is with one `data:` line for each of its lines (WHATWG HTML, 9.2.6), or anything that\n"
-    "msgspec encodes as JSON. Returns at once; may be called from any thread, from signal handlers and destructors.\n"
-    "Clients that have buffer_size events waiting already are pruned: they get those, then their stream ends.\n\n"
-    "Raises ValueError if event is not registered (strict mode) or contains CR, LF or NUL, UnicodeEncodeError for a\n"
-    "lone surrogate, TypeError for data of a wrong type. Then nothing was sent to anybody.");
-
-PyDoc_STRVAR(format_sse_doc,
-             "_format_sse($self, /, event, data)\n"
-             "--\n\n"
-             "Return the event as text/event-stream text (WHATWG HTML, 9.2.5), as broadcast() sends it.");
 
 PyDoc_STRVAR(subscribe_doc, "_subscribe($self, /)\n"
                             "--\n\n"
@@ -451,16 +269,18 @@ PyDoc_STRVAR(
     "stats($self, /)\n"
     "--\n\n"
     "Return a snapshot as a dict of int. Cheap, from any thread.\n\n"
-    "connected: clients now, as client_count; total: streams that ever began; pruned: clients that could not\n"
-    "keep up; events, bytes: published, and their text; log_events, log_bytes: kept for clients that have not\n"
-    "read them yet; lag: events that the client furthest behind still has to read. Counters start at 0 in each\n"
-    "process.");
+    "connected: clients now, as client_count; total: streams that ever began, those among them that resumed, and\n"
+    "those that could not (gaps_), by reason; pruned: clients that could not keep up, by what had no more room;\n"
+    "events, bytes: published, and their text; log_events, log_bytes: kept, for clients that have not read them yet\n"
+    "or as history; lag: events that the client furthest behind still has to read; history_events, history_bytes:\n"
+    "kept for those who come back. Counters start at 0 in each process.");
 
 static PyMethodDef broadcaster_methods[] = {
-    {"register_event", (PyCFunction)(void (*)(void))broadcaster_register_event, METH_FASTCALL | METH_KEYWORDS,
-     register_event_doc},
-    {"broadcast", (PyCFunction)(void (*)(void))broadcaster_broadcast, METH_FASTCALL | METH_KEYWORDS, broadcast_doc},
-    {"_format_sse", (PyCFunction)(void (*)(void))broadcaster_format_sse, METH_FASTCALL | METH_KEYWORDS, format_sse_doc},
+    {"register_event", (PyCFunction)(void (*)(void))publish_register_event, METH_FASTCALL | METH_KEYWORDS,
+     publish_register_event_doc},
+    {"broadcast", (PyCFunction)(void (*)(void))publish_broadcast, METH_FASTCALL | METH_KEYWORDS, publish_broadcast_doc},
+    {"_format_sse", (PyCFunction)(void (*)(void))publish_format_sse, METH_FASTCALL | METH_KEYWORDS,
+     publish_format_sse_doc},
     {"_subscribe", broadcaster_subscribe, METH_NOARGS, subscribe_doc},
     {"close", broadcaster_close, METH_NOARGS, close_doc},
     {"_end_streams", broadcaster_end_streams, METH_O, end_streams_doc},
@@ -470,7 +290,8 @@ static PyMethodDef broadcaster_methods[] = {
 };
 
 PyDoc_STRVAR(broadcaster_doc,
-             "Broadcaster(buffer_size=256, *, strict=True, heartbeat_interval=None, retry=None, graceful_exit=True)\n"
+             "Broadcaster(buffer_size=256, *, strict=True, heartbeat_interval=None, retry=None, graceful_exit=True,\n"
+             "max_buffer_bytes=None, history=0, history_bytes=None)\n"
              "--\n\n"
              "One log of events and the clients that read it: everything but the streams.");
 

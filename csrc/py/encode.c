@@ -112,14 +112,14 @@ PyObject *encode_frame_text(const struct fw_frame *frame)
     return PyUnicode_DecodeUTF8(text.at, (Py_ssize_t)text.size, NULL);
 }
 
-struct fw_frame *encode_frame(fw_state *state, PyObject *name, PyObject *data)
+struct fw_frame *encode_frame(fw_state *state, PyObject *name, PyObject *data, bool with_id)
 {
     Field event = {NULL, {NULL, 0}}, payload = {NULL, {NULL, 0}};
     struct fw_frame *frame = NULL;
     if (encode_text(name, &event) < 0 || encode_data(state, data, &payload) < 0)
         goto done;
-    int status =
-        fw_frame_format(&(struct fw_event){.event = event.text, .data = payload.text, .retry = FW_NO_RETRY}, &frame);
+    struct fw_event fields = {.event = event.text, .data = payload.text, .retry = FW_NO_RETRY};
+    int status = fw_frame_format(&fields, with_id, &frame);
     if (status != FW_OK)
         fw_raise(status);
 done:
@@ -128,18 +128,15 @@ done:
     return frame;
 }
 
-struct fw_frame *encode_raw_frame(PyObject *text)
+struct fw_frame *encode_raw_frame(PyObject *text, bool with_id)
 {
     Field field = {NULL, {NULL, 0}};
     struct fw_frame *frame = NULL;
     if (encode_text(text, &field) < 0)
         return NULL;
-    if (field.text.size > FW_FRAME_MAX)
-        fw_raise(FW_ESIZE);
-    else if ((frame = fw_frame_new(field.text.size)) == NULL)
-        fw_raise(FW_ENOMEM);
-    else
-        memcpy(frame->bytes + FW_FRAME_HEAD, field.text.at, field.text.size);
+    int status = fw_frame_wrap(field.text, with_id, &frame);
+    if (status != FW_OK)
+        fw_raise(status);
     field_clear(&field);
     return frame;
 }

@@ -33,9 +33,10 @@ PyObject *fork_owners(fw_state *state)
 int fork_start_over(BridgeList *list)
 {
     struct fw_hub_counts counts = fw_hub_counts(list->hub);
-    struct fw_hub *hub = fw_hub_renew(list->hub);
-    if (hub == NULL) {
-        fw_raise(FW_ENOMEM);
+    struct fw_hub *hub;
+    int status = fw_hub_renew(list->hub, &hub);
+    if (status != FW_OK) {
+        fw_raise(status);
         return -1;
     }
     list->inherited = list->inherited || counts.total != 0 || counts.head != 0;

@@ -17,6 +17,24 @@ int options_buffer_size(PyObject *size, Py_ssize_t *events)
     return 0;
 }
 
+int options_size(PyObject *number, const char *what, uint64_t lowest, uint64_t *size)
+{
+    *size = 0;
+    if (number == Py_None)
+        return 0;
+    if (!PyLong_Check(number) || PyBool_Check(number)) {
+        PyErr_Format(PyExc_TypeError, "%s must be an int or None, not %.100s", what, Py_TYPE(number)->tp_name);
+        return -1;
+    }
+    int overflow = 0;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    *size = overflow > 0 ? (uint64_t)INT64_MAX : (uint64_t)value; /* more than there is memory */
+    if (overflow >= 0 && (overflow > 0 || value >= (long long)lowest))
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s must be None or at least %llu", what, (unsigned long long)lowest);
+    return -1;
+}
+
 /* Reads a number of seconds. Returns 0, or -1 with TypeError. */
 static int to_seconds(PyObject *number, const char *must, double *seconds)
 {

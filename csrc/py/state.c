@@ -24,6 +24,9 @@ void *fw_raise(int status)
     case FW_EID:
         PyErr_SetString(PyExc_ValueError, "id must not contain CR, LF or NUL: it is one line on the wire");
         return NULL;
+    case FW_ERANDOM:
+        PyErr_SetString(PyExc_OSError, "the system gives no random bytes for the ids of events");
+        return NULL;
     case FW_EBUSY:
         PyErr_SetString(PyExc_RuntimeError, "__init__() of a Broadcaster that has clients: its limits are fixed");
         return NULL;

@@ -13,9 +13,17 @@ typedef struct {
     BridgeList *bridges;
     Client client;
     char coalesce;
-    bool joined;
-    bool ended; /* nothing will ever be read again */
+    bool ended;        /* nothing will ever be read again */
+    int join;          /* an fw_join; -1 before it has joined */
+    enum fw_fate fate; /* once it has ended */
 } Subscription;
+
+static void end(Subscription *self)
+{
+    if (!self->ended && self->client.bridge != NULL)
+        self->fate = fw_hub_fate(self->client.bridge->hub, &self->client.reader);
+    self->ended = true;
+}
 
 PyObject *subscription_new(fw_state *state, PyObject *owner, BridgeList *bridges)
 {
@@ -24,26 +32,35 @@ PyObject *subscription_new(fw_state *state, PyObject *owner, BridgeList *bridges
         self->state = state;
         self->owner = Py_NewRef(owner);
         self->bridges = bridges;
+        self->join = -1;
     }
     return (PyObject *)self;
 }
 
-PyDoc_STRVAR(subscription_join_doc,
-             "join($self, loop, /)\n"
-             "--\n\n"
-             "Register as a client, at the head of the log, on the running event loop `loop`.\n\n"
-             "Raises RuntimeError on a second call.");
+PyDoc_STRVAR(
+    subscription_join_doc,
+    "join($self, loop, last_event_id=None, /)\n"
+    "--\n\n"
+    "Register as a client on the running event loop `loop`: at the head of the log or, if the Broadcaster has a\n"
+    "history and last_event_id (bytes) is given, where that says.\n\n"
+    "Raises RuntimeError on a second call.");
 
-static PyObject *subscription_join(PyObject *op, PyObject *loop)
+static PyObject *subscription_join(PyObject *op, PyObject *args)
 {
     Subscription *self = (Subscription *)op;
-    if (self->joined || self->ended) {
+    PyObject *loop;
+    const char *last_id = NULL;
+    Py_ssize_t size = 0;
+    if (!PyArg_ParseTuple(args, "O|z#:join", &loop, &last_id, &size))
+        return NULL;
+    if (self->join >= 0 || self->ended) {
         PyErr_SetString(PyExc_RuntimeError, "this subscription has joined already");
         return NULL;
     }
-    if (bridge_join(self->state, self->bridges, loop, &self->client) < 0)
+    int join = bridge_join(self->state, self->bridges, loop, (struct fw_text){last_id, (size_t)size}, &self->client);
+    if (join < 0)
         return NULL;
-    self->joined = true;
+    self->join = join;
     fork_warn(self->state, self->bridges);
     Py_RETURN_NONE;
 }
@@ -69,7 +86,18 @@ static PyObject *subscription_finish(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Subscription *self = (Subscription *)op;
     if (self->client.bridge != NULL)
-        fw_hub_finish(self->bridges->hub, &self->client.reader);
+        fw_hub_finish(self->client.bridge->hub, &self->client.reader);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(subscription_end_doc, "end($self, /)\n"
+                                   "--\n\n"
+                                   "finish(), and let the stream end now if it waits. From a callback of its loop.");
+
+static PyObject *subscription_end(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (bridge_end(&((Subscription *)op)->client) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -80,7 +108,7 @@ PyDoc_STRVAR(subscription_close_doc, "close($self, /)\n"
 static PyObject *subscription_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Subscription *self = (Subscription *)op;
-    self->ended = true;
+    end(self);
     bridge_leave(&self->client);
     Py_RETURN_NONE;
 }
@@ -94,7 +122,7 @@ static PyObject *subscription_next(PyObject *op)
         return NULL;
     int status = bridge_read(&self->client, self->coalesce ? FW_BATCH_FRAMES : 1, &chunk);
     if (status == FW_EEND)
-        self->ended = true;
+        end(self);
     return chunk;
 }
 
@@ -126,14 +154,49 @@ static void subscription_dealloc(PyObject *op)
 }
 
 static PyMethodDef subscription_methods[] = {
-    {"join", subscription_join, METH_O, subscription_join_doc},
+    {"join", subscription_join, METH_VARARGS, subscription_join_doc},
     {"park", subscription_park, METH_NOARGS, subscription_park_doc},
     {"finish", subscription_finish, METH_NOARGS, subscription_finish_doc},
+    {"end", subscription_end, METH_NOARGS, subscription_end_doc},
     {"close", subscription_close, METH_NOARGS, subscription_close_doc},
     {NULL, NULL, 0, NULL},
 };
 
+static PyObject *get_start(PyObject *op, void *Py_UNUSED(closure))
+{
+    static const char *const names[FW_JOINS] = {"live", "resumed", "evicted", "epoch", "future", "invalid"};
+    int join = ((Subscription *)op)->join;
+    return join < 0 ? Py_NewRef(Py_None) : PyUnicode_InternFromString(names[join]);
+}
+
+static PyObject *get_fate(PyObject *op, void *Py_UNUSED(closure))
+{
+    static const char *const names[] = {NULL, "pruned", "history", "finished", "closed"};
+    const char *name = names[((Subscription *)op)->fate];
+    return name == NULL ? Py_NewRef(Py_None) : PyUnicode_InternFromString(name);
+}
+
+static PyObject *get_id(PyObject *op, void *Py_UNUSED(closure))
+{
+    Subscription *self = (Subscription *)op;
+    char id[FW_ID_SIZE];
+    if (self->client.bridge == NULL || !self->bridges->has_history)
+        Py_RETURN_NONE;
+    fw_hub_id(self->client.bridge->hub, &self->client.reader, id);
+    return PyUnicode_FromStringAndSize(id, FW_ID_SIZE);
+}
+
+static PyGetSetDef subscription_getset[] = {
+    {"start", get_start, NULL, "How it has joined: live, resumed, evicted, epoch, future or invalid; None before.",
+     NULL},
+    {"fate", get_fate, NULL, "Why it has ended: pruned, history, finished or closed; None if the client left.", NULL},
+    {"id", get_id, NULL, "The id of the event in front of the next; None without a history, or when closed.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMemberDef subscription_members[] = {
+    {"events", T_ULONGLONG, offsetof(Subscription, client.events), READONLY, "Events read."},
+    {"bytes", T_ULONGLONG, offsetof(Subscription, client.bytes), READONLY, "Bytes of their text."},
     {"coalesce", T_BOOL, offsetof(Subscription, coalesce), 0,
      "Whether events that wait together are read as one chunk of at most 64 KiB; else one event a chunk."},
     {NULL, 0, 0, 0, NULL},
@@ -142,9 +205,11 @@ static PyMemberDef subscription_members[] = {
 PyDoc_STRVAR(subscription_doc, "One client. Not registered before join().");
 
 static PyType_Slot subscription_slots[] = {
-    {Py_tp_doc, (void *)subscription_doc}, {Py_tp_traverse, subscription_traverse}, {Py_tp_clear, subscription_clear},
-    {Py_tp_dealloc, subscription_dealloc}, {Py_tp_iter, PyObject_SelfIter},         {Py_tp_iternext, subscription_next},
-    {Py_tp_methods, subscription_methods}, {Py_tp_members, subscription_members},   {0, NULL},
+    {Py_tp_doc, (void *)subscription_doc}, {Py_tp_traverse, subscription_traverse},
+    {Py_tp_clear, subscription_clear},     {Py_tp_dealloc, subscription_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},       {Py_tp_iternext, subscription_next},
+    {Py_tp_methods, subscription_methods}, {Py_tp_members, subscription_members},
+    {Py_tp_getset, subscription_getset},   {0, NULL},
 };
 
 PyType_Spec subscription_spec = {

@@ -1,5 +1,7 @@
 #include "py/wake.h"
 
+#include "py/schedule.h"
+
 #define PUBLISHED_UNSEEN 64 /* wakes that went into a pending one before we ask whether the loop still lives */
 
 /* The loop is closed and will never run its clients again. */
@@ -85,7 +87,7 @@ int bridges_wake(BridgeList *list)
 bool bridges_pruned_parked(const BridgeList *list)
 {
     for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
-        if (bridge->first_parked != NULL && fw_hub_pruned(bridge->hub, &bridge->first_parked->reader))
+        if (bridge->first_parked != NULL && (fw_hub_fate(bridge->hub, &bridge->first_parked->reader) == FW_FATE_PRUNED))
             return true;
     return false;
 }

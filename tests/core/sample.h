@@ -3,7 +3,8 @@
 #define SAMPLE_H
 
 #include "check.h"
-#include "core/frame.h"
+#include "core/hub.h"
+#include "core/hub_check.h"
 #include "core/status.h"
 
 #define SAMPLE_LEAST 28 /* twenty digits */
@@ -22,7 +23,7 @@ static inline int sample_format(uint64_t number, size_t size, struct fw_frame **
     size_t data_size = size != 0 ? size - strlen("data: \n\n") : length;
     CHECK(data_size >= length && data_size <= sizeof data);
     struct fw_event event = {.data = {data, data_size}, .retry = FW_NO_RETRY};
-    int status = fw_frame_format(&event, frame);
+    int status = fw_frame_format(&event, false, frame);
     memset(data, '.', length);
     return status;
 }
@@ -48,6 +49,15 @@ static inline uint64_t sample_number(const struct fw_frame *frame)
     size_t rest = (size_t)(end - 2 - at);
     CHECK(rest == 0 || (*at == '.' && memcmp(at, at + 1, rest - 1) == 0));
     return number;
+}
+
+/* A new hub; NULL if there is no memory, where that is expected. */
+static inline struct fw_hub *sample_hub(void)
+{
+    struct fw_hub *hub = NULL;
+    int status = fw_hub_new(&hub);
+    CHECK(status == FW_OK || (status == FW_ENOMEM && hub == NULL));
+    return hub;
 }
 
 #endif

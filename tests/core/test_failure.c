@@ -25,13 +25,13 @@ static void saw(int status, size_t live_before)
 static struct fw_hub *open_hub(struct fw_limits limits)
 {
     size_t live = fw_alloc_live();
-    struct fw_hub *hub = fw_hub_new();
+    struct fw_hub *hub = sample_hub();
     if (hub == NULL) {
         saw(FW_ENOMEM, live);
-        hub = fw_hub_new();
+        hub = sample_hub();
     }
     CHECK(hub != NULL);
-    CHECK_EQ(fw_hub_set_limits(hub, limits), FW_OK);
+    CHECK_EQ(fw_hub_set_limits(hub, limits, (struct fw_history){0}), FW_OK);
     return hub;
 }
 
@@ -95,7 +95,8 @@ static void scenario(uint64_t limit, bool in_bytes)
     uint64_t read = limit - limit % 2;
     CHECK_EQ(fw_hub_counts(hub).clients, 6);
     CHECK_EQ(publish(hub), 5);
-    CHECK(fw_hub_pruned(hub, &stuck) && fw_hub_pruned(hub, &twin) && !fw_hub_pruned(hub, &alert));
+    CHECK((fw_hub_fate(hub, &stuck) == FW_FATE_PRUNED) && (fw_hub_fate(hub, &twin) == FW_FATE_PRUNED) &&
+          !(fw_hub_fate(hub, &alert) == FW_FATE_PRUNED));
     CHECK_EQ(publish(hub), 0);
     CHECK_EQ(fw_hub_counts(hub).clients, 1);
     check_reads(hub, &stuck, 0, limit);

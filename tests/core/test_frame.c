@@ -49,7 +49,7 @@ static void an_event_is_formatted_into_its_frame(void)
             continue;
         struct fw_event event = {.data = {data, sizes[i] - AROUND}, .retry = FW_NO_RETRY};
         struct fw_frame *frame = NULL;
-        CHECK_EQ(fw_frame_format(&event, &frame), FW_OK);
+        CHECK_EQ(fw_frame_format(&event, false, &frame), FW_OK);
         check_framing(frame, sizes[i]);
         const char *at = fw_frame_text(frame).at;
         CHECK(memcmp(at, "data: ", 6) == 0 && memcmp(at + 6, data, sizes[i] - AROUND) == 0);
@@ -60,7 +60,7 @@ static void an_event_is_formatted_into_its_frame(void)
 
     struct fw_event nothing = {.retry = FW_NO_RETRY};
     struct fw_frame *frame = NULL;
-    CHECK_EQ(fw_frame_format(&nothing, &frame), FW_OK);
+    CHECK_EQ(fw_frame_format(&nothing, false, &frame), FW_OK);
     struct fw_text chunk = fw_frame_chunk(frame);
     CHECK(chunk.size == 6 && memcmp(chunk.at, "1\r\n\n\r\n", 6) == 0);
     fw_frame_unref(frame);
@@ -72,10 +72,10 @@ static void a_refused_event_makes_no_frame(void)
     struct fw_event bad_id = {.id = {"a\0b", 3}, .retry = FW_NO_RETRY};
     struct fw_event good = {.data = {"x", 1}, .retry = FW_NO_RETRY};
     struct fw_frame *frame = NULL;
-    CHECK_EQ(fw_frame_format(&bad_event, &frame), FW_EEVENT);
-    CHECK_EQ(fw_frame_format(&bad_id, &frame), FW_EID);
+    CHECK_EQ(fw_frame_format(&bad_event, false, &frame), FW_EEVENT);
+    CHECK_EQ(fw_frame_format(&bad_id, false, &frame), FW_EID);
     fw_alloc_fail_after(0);
-    CHECK_EQ(fw_frame_format(&good, &frame), FW_ENOMEM);
+    CHECK_EQ(fw_frame_format(&good, false, &frame), FW_ENOMEM);
     CHECK(frame == NULL);
 }
 
@@ -104,10 +104,10 @@ static void a_frame_is_at_most_frame_max(void)
     struct fw_event event = {.data = {zeros, FW_FRAME_MAX - AROUND}, .retry = FW_NO_RETRY};
     struct fw_frame *frame = NULL;
     fw_alloc_fail_after(0);
-    CHECK_EQ(fw_frame_format(&event, &frame), FW_ENOMEM); /* fits: it asked for the memory */
+    CHECK_EQ(fw_frame_format(&event, false, &frame), FW_ENOMEM); /* fits: it asked for the memory */
     fw_alloc_fail_after(0);
     event.data.size++;
-    CHECK_EQ(fw_frame_format(&event, &frame), FW_ESIZE);
+    CHECK_EQ(fw_frame_format(&event, false, &frame), FW_ESIZE);
     CHECK(fw_alloc(1) == NULL); /* it did not ask: the failure is still there */
     CHECK(frame == NULL);
     munmap(zeros, FW_FRAME_MAX);

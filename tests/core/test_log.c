@@ -12,14 +12,14 @@ static void open_log(struct fw_log *log, size_t capacity)
 {
     fw_log_init(log, fw_log_new_slots(capacity), capacity);
     CHECK(log->slots != NULL && log->tail == 0 && log->head == 0);
-    log->tail = log->head = ORIGIN;
+    log->tail = log->oldest = log->head = ORIGIN;
 }
 
 static void trim_all(struct fw_log *log)
 {
     bool more = true;
     while (more)
-        fw_log_free_frames(fw_log_trim(log, 3, &more));
+        fw_log_free_frames(fw_log_trim(log, (struct fw_history){0}, 3, &more));
 }
 
 static void close_log(struct fw_log *log)
@@ -208,7 +208,7 @@ static void trim_stops_at_the_oldest_reader(void)
             fw_log_enter(&log, &newest, log.head);
             uint64_t given = at < most ? at : most;
             bool more = false;
-            struct fw_frame *chain = fw_log_trim(&log, most, &more);
+            struct fw_frame *chain = fw_log_trim(&log, (struct fw_history){0}, most, &more);
             CHECK_EQ(log.tail, ORIGIN + given);
             CHECK_EQ(log.head, ORIGIN + 12);
             CHECK_EQ(more, given != at);

@@ -192,7 +192,7 @@ static void set_limits(void)
     for (size_t i = 0; i < CLIENTS; i++)
         is_empty = is_empty && !model.clients[i].joined;
     struct fw_limits limits = is_empty ? model.limits : (struct fw_limits){1000, 1000000};
-    CHECK_EQ(fw_hub_set_limits(hub, limits), is_empty ? FW_OK : FW_EBUSY);
+    CHECK_EQ(fw_hub_set_limits(hub, limits, (struct fw_history){0}), is_empty ? FW_OK : FW_EBUSY);
 }
 
 /* The frames that the log must still hold, and no more: those from the slowest reader in it on. One that was finished
@@ -201,8 +201,8 @@ static uint64_t oldest_needed(void)
 {
     uint64_t oldest = model.head;
     for (struct client *client = model.clients; client != model.clients + CLIENTS; client++) {
-        bool is_in_log =
-            client->joined && !client->pruned && (client->receives || !fw_hub_pruned(hub, &client->reader));
+        bool is_in_log = client->joined && !client->pruned &&
+                         (client->receives || !(fw_hub_fate(hub, &client->reader) == FW_FATE_PRUNED));
         if (is_in_log && client->position < oldest)
             oldest = client->position;
     }
@@ -230,7 +230,7 @@ static void compare(void)
             bool is_half_full =
                 (model.limits.events != 0 && 2 * (client->last - client->first) > model.limits.events) ||
                 (model.limits.bytes != 0 && 2 * client->bytes > model.limits.bytes);
-            CHECK_EQ(fw_hub_pruned(hub, &client->reader), client->pruned);
+            CHECK_EQ((fw_hub_fate(hub, &client->reader) == FW_FATE_PRUNED), client->pruned);
             CHECK_EQ(fw_hub_endangered(hub, &client->reader), !client->pruned && is_half_full);
         }
     }
@@ -282,8 +282,8 @@ static uint64_t one_life(const struct config *config)
 {
     memset(&model, 0, sizeof model);
     model.limits = config->limits;
-    hub = fw_hub_new();
-    CHECK_EQ(fw_hub_set_limits(hub, model.limits), FW_OK);
+    hub = sample_hub();
+    CHECK_EQ(fw_hub_set_limits(hub, model.limits, (struct fw_history){0}), FW_OK);
     uint64_t length = 1 + random_below(&state, STEPS - 1);
     uint64_t closes_at = random_below(&state, 3) == 0 ? length : length - random_below(&state, length / 10 + 1);
     uint64_t publishes = 5 + random_below(&state, 60), reads = 5 + random_below(&state, 120);

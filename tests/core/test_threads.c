@@ -88,7 +88,7 @@ static void a_hub_goes_with_the_last_of_many_threads(void)
     pthread_t threads[SHARERS];
     size_t live = fw_alloc_live();
     for (int i = 0; i < 50; i++) {
-        struct fw_hub *hub = fw_hub_new();
+        struct fw_hub *hub = sample_hub();
         for (size_t n = 0; n < SHARERS; n++) {
             fw_hub_ref(hub);
             start(&threads[n], share_hub, hub);
@@ -249,8 +249,8 @@ static void torture_with(struct fw_limits limits, bool finishes)
     uint64_t state = SEED(), pruned = 0;
     memset(&torture, 0, sizeof torture);
     torture.finishes = finishes;
-    torture.hub = fw_hub_new();
-    CHECK_EQ(fw_hub_set_limits(torture.hub, limits), FW_OK);
+    torture.hub = sample_hub();
+    CHECK_EQ(fw_hub_set_limits(torture.hub, limits, (struct fw_history){0}), FW_OK);
     for (size_t i = 0; i < READING_THREADS; i++)
         start(&readers[i], read_at_random, (void *)(size_t)random_next(&state));
     for (size_t i = 0; i < PUBLISHERS; i++)

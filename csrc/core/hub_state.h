@@ -1,0 +1,38 @@
+/* What is behind `struct fw_hub`, for hub.c and its check alone. */
+#ifndef FW_CORE_HUB_STATE_H
+#define FW_CORE_HUB_STATE_H
+
+#include "core/alloc.h"
+#include "core/hub.h"
+
+#include <pthread.h>
+
+struct fw_hub {
+    atomic_uint_least32_t references;
+    pthread_mutex_t mu;
+    struct fw_log log;           /* guarded by mu */
+    struct fw_limits limits;     /* guarded by mu */
+    struct fw_history history;   /* guarded by mu */
+    char epoch[FW_EPOCH_DIGITS]; /* constant */
+    uint64_t clients;            /* guarded by mu; the weight of all readers with `counted` */
+    uint64_t pruned;             /* guarded by mu; by weight, as the three below */
+    uint64_t pruned_by_bytes;    /* guarded by mu */
+    uint64_t passed;             /* guarded by mu */
+    uint64_t joins[FW_JOINS];    /* guarded by mu */
+    uint64_t joined;             /* guarded by mu; readers between join and leave */
+    bool closed;                 /* guarded by mu */
+};
+
+static inline void fw_hub_lock(struct fw_hub *hub)
+{
+    pthread_mutex_lock(&hub->mu);
+    fw_alloc_forbid(true);
+}
+
+static inline void fw_hub_unlock(struct fw_hub *hub)
+{
+    fw_alloc_forbid(false);
+    pthread_mutex_unlock(&hub->mu);
+}
+
+#endif

@@ -1,0 +1,19 @@
+/* Callbacks of a bridge on its loop. */
+#ifndef FW_PY_SCHEDULE_H
+#define FW_PY_SCHEDULE_H
+
+#include "py/bridge_state.h"
+
+#include <stdbool.h>
+
+/* Calls loop.METHOD([delay,] callback, context=empty) with `callback` bound to the bridge. Returns the handle. */
+PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback);
+
+/* Whether the loop is closed. Without an exception set, before and after. */
+bool bridge_is_closed(Bridge *bridge);
+
+/* Calls loop.call_soon(callback), from a callback of the loop or a task on it, where nobody can be told of an error. On a
+ * loop that is closed (what is owed may still be read then) it is none. Returns whether it will be called. */
+bool bridge_soon(Bridge *bridge, PyMethodDef *callback);
+
+#endif
