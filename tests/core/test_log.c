@@ -367,7 +367,7 @@ static void positions_may_be_anything(void)
     struct fw_log log;
     struct fw_reader reader = reader_of_weight(1);
     open_log(&log, 4);
-    log.tail = log.head = UINT64_MAX - 1000;
+    log.tail = log.oldest = log.head = UINT64_MAX - 1000;
     log.bytes = UINT64_MAX - 15; /* the running sum may even wrap around */
     fw_log_enter(&log, &reader, log.head);
     for (size_t i = 0; i < 3; i++)
