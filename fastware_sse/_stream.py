@@ -13,12 +13,11 @@ if TYPE_CHECKING:
     from .broadcaster import Broadcaster
 
 HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
+    "content-type": "text/event-stream",
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
 }
 BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
-
 OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold the headers back until there is a body
 
 _HEARTBEAT = Chunk(": heartbeat\n\n")
