@@ -123,7 +123,7 @@ class Request:
             await self._start()
             for body in bodies:
                 await self._body(body)
-            del bodies  # may be large, and the stream may live for days
+            del bodies, body  # may be large, and the stream may live for days
             while True:
                 for chunk in subscription:
                     await self._body(chunk.encode())
