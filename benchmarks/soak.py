@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import uvloop
-from soak_clients import TARGETS, WAYS, Way, client, leave, read_nothing, read_too_little, turns, visit
+from soak_clients import TARGETS, WAYS, Way, connected, leave, read_nothing, read_too_little, turns, visit
 from soak_server import COMMANDS, HOST, Server, serving
 
 AT_ONCE = 200  # sockets of the churn
@@ -91,8 +91,8 @@ async def hour(minutes: float) -> AsyncIterator[Row]:
 
 async def _warmed_up(server: Server) -> dict[str, int]:
     """What the server holds once it has seen every way to leave, and the longest backlog."""
-    with client() as one:
-        await one.request(server.port, TARGETS[0])
+    async with connected(server.port) as one:
+        await one.get(TARGETS[0])
         await one.head()
         await server.call("POST", "/burst")
     await leave(server.port, itertools.islice(turns(WAYS), WARM_UP), Counter(), at_once=AT_ONCE)

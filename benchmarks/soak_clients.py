@@ -9,8 +9,8 @@ import random
 import socket
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 
 from soak_server import HOST
 
@@ -33,10 +33,8 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._received = b""
 
-    async def request(self, port: int, target: str) -> None:
-        await self._loop.sock_connect(self.connection, (HOST, port))
-        if target:
-            await self._loop.sock_sendall(self.connection, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    async def get(self, target: str) -> None:
+        await self._loop.sock_sendall(self.connection, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
     async def read(self, size: int = 65536) -> bytes:
         return await self._loop.sock_recv(self.connection, size)
@@ -67,52 +65,47 @@ class Client:
         self.connection.close()
 
 
-@contextmanager
-def client() -> Iterator[Client]:
-    """Closes with FIN, if the client has not reset the connection."""
+@asynccontextmanager
+async def connected(port: int, receive_buffer: int = 0) -> AsyncIterator[Client]:
+    """Closes with FIN if everything that has come was read, and nobody has reset the connection."""
     with socket.socket() as connection:
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_IP, _BIND_ADDRESS_NO_PORT, 1)
         connection.bind((next(_addresses), 0))
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        await asyncio.get_running_loop().sock_connect(connection, (HOST, port))
         yield Client(connection)
 
 
-@contextmanager
-def slow_client() -> Iterator[Client]:
-    with client() as one:
-        one.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        yield one
-
-
 async def reset_at_once(port: int, target: str) -> None:
-    with client() as one:
-        await one.request(port, "")
+    async with connected(port) as one:
         one.reset()
 
 
 async def reset_after_the_request(port: int, target: str) -> None:
-    with client() as one:
-        await one.request(port, target)
+    async with connected(port) as one:
+        await one.get(target)
         one.reset()
 
 
 async def reset_after_the_headers(port: int, target: str) -> None:
-    with client() as one:
-        await one.request(port, target)
+    async with connected(port) as one:
+        await one.get(target)
         await one.head()
         one.reset()
 
 
 async def fin_after_events(port: int, target: str) -> None:
-    with client() as one:
-        await one.request(port, target)
+    async with connected(port) as one:
+        await one.get(target)
         await one.head()
         await one.events(3)
 
 
 async def half_close(port: int, target: str) -> None:
-    with client() as one:
-        await one.request(port, target)
+    async with connected(port) as one:
+        await one.get(target)
         await one.head()
         one.connection.shutdown(socket.SHUT_WR)
         await one.end()
@@ -123,8 +116,8 @@ WAYS = [reset_at_once, reset_after_the_request, reset_after_the_headers, fin_aft
 
 async def visit(port: int, target: str) -> None:
     """Stay for a while, as a page does, and leave."""
-    with client() as one:
-        await one.request(port, target)
+    async with connected(port) as one:
+        await one.get(target)
         await one.head()
         with suppress(TimeoutError):
             async with asyncio.timeout(random.uniform(5, 30)):
@@ -133,16 +126,16 @@ async def visit(port: int, target: str) -> None:
 
 
 async def read_nothing(port: int, target: str) -> None:
-    with slow_client() as one:
-        await one.request(port, target)
+    async with connected(port, receive_buffer=4096) as one:
+        await one.get(target)
         await asyncio.sleep(random.uniform(*SLOW))
         one.reset()
 
 
 async def read_too_little(port: int, target: str) -> None:
     """And later everything that there is, to the end: the server must have given this client up."""
-    with slow_client() as one:
-        await one.request(port, target)
+    async with connected(port, receive_buffer=4096) as one:
+        await one.get(target)
         with suppress(TimeoutError):
             async with asyncio.timeout(random.uniform(*SLOW)):
                 while await one.read(4096):
