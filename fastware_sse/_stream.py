@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
-from . import _exit
+from . import _exit, _limits
 from ._core import Chunk, Subscription
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ async def event_stream(
     unyielded = 0  # characters or bytes sent since the loop had a turn for certain
     subscription.join(running_loop())
     try:
+        _limits.begin()
         if entry is not None and entry.is_late:
             subscription.finish()
         for part in first:
@@ -137,6 +138,7 @@ async def queue_stream(
         broadcaster._clients.append(queue)
     broadcaster._queue_streams.add(run)
     try:
+        _limits.begin()
         for chunk in first:
             yield chunk
         while True:
