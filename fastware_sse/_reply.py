@@ -48,7 +48,7 @@ class Reply:
         self.broadcaster = broadcaster
         self.headers = _all_headers(headers)
         self.send_timeout = _checked_timeout(send_timeout)
-        self._initial = self._bodies(initial)
+        self._initial: list[bytes] | None = self._bodies(initial)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -62,7 +62,11 @@ class Reply:
         return None
 
     async def initial_bodies(self, scope: Scope) -> list[bytes]:
-        return self._initial
+        """Given away: they may be large, and a framework keeps its response for as long as the stream lives."""
+        if self._initial is None:
+            raise RuntimeError("a response with initial events is for one client")
+        bodies, self._initial = self._initial, None if self._initial else []
+        return bodies
 
     async def first_bodies(self, scope: Scope) -> list[bytes]:
         """The beginning of a stream, in bodies of at most 64 KiB (a larger event alone); never empty."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
-from . import _exit
+from . import _exit, _limits
 from ._deadline import deadlines_of
 from ._stream import BODY_BYTES, running_loop
 
@@ -112,6 +112,7 @@ class Request:
         entry = _exit.enter(broadcaster, self._loop)
         try:
             subscription.join(self._loop)
+            _limits.begin()
             if entry is not None and entry.is_late:
                 subscription.finish()
             try:
@@ -123,7 +124,7 @@ class Request:
             await self._start()
             for body in bodies:
                 await self._body(body)
-            del bodies  # may be large, and the stream may live for days
+            del bodies, body  # may be large, and the stream may live for days
             while True:
                 for chunk in subscription:
                     await self._body(chunk.encode())

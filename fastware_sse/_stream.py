@@ -6,19 +6,18 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
-from . import _exit
+from . import _exit, _limits
 from ._core import Chunk, Subscription
 
 if TYPE_CHECKING:
     from .broadcaster import Broadcaster
 
 HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",
+    "content-type": "text/event-stream",
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
 }
 BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
-
 OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold the headers back until there is a body
 
 _HEARTBEAT = Chunk(": heartbeat\n\n")
@@ -75,6 +74,7 @@ async def event_stream(
     unyielded = 0  # characters or bytes sent since the loop had a turn for certain
     subscription.join(running_loop())
     try:
+        _limits.begin()
         if entry is not None and entry.is_late:
             subscription.finish()
         for part in first:
@@ -138,6 +138,7 @@ async def queue_stream(
         broadcaster._clients.append(queue)
     broadcaster._queue_streams.add(run)
     try:
+        _limits.begin()
         for chunk in first:
             yield chunk
         while True:

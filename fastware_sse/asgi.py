@@ -56,12 +56,11 @@ class EventStream(Reply):
         authorize: Callable[[Scope], Verdict | Awaitable[Verdict]] | None = None,
         send_timeout: float | None = 30.0,
     ) -> None:
-        super().__init__(
-            broadcaster, initial=None if callable(initial) else initial, headers=headers, send_timeout=send_timeout
-        )
+        super().__init__(broadcaster, headers=headers, send_timeout=send_timeout)
         if authorize is not None and not callable(authorize):
             raise TypeError(f"authorize must be callable or None, not {type(authorize).__name__}")
         self._make_initial = initial if callable(initial) else None
+        self._same_for_all = [] if callable(initial) else self._bodies(initial)
         self._authorize = authorize
 
     async def refusal(self, scope: Scope) -> Refusal | None:
@@ -80,7 +79,7 @@ class EventStream(Reply):
 
     async def initial_bodies(self, scope: Scope) -> list[bytes]:
         if self._make_initial is None:
-            return await super().initial_bodies(scope)
+            return self._same_for_all
         made = self._make_initial(Start(scope))
         if inspect.isawaitable(made):
             made = await made

@@ -66,6 +66,7 @@ ADAPTERS = ["aiohttp", "blacksheep", "django", "litestar", "quart", "starlette"]
 PYTHON_RUNGS = [
     "_core",
     "_exit",
+    "_limits",
     "_fork",
     "_stream",
     "_frameworks",

@@ -1,6 +1,7 @@
 """EventStreamResponse and sse_route in applications of Starlette and FastAPI."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -233,6 +234,37 @@ async def test_a_wrong_argument_raises_in_the_handler(wrong: dict[str, Any], err
     broadcaster = permissive()
     await assert_streams(starlette_of(events), broadcaster)
     assert refused == [wrong]
+
+
+async def test_a_response_does_not_keep_its_initial_events() -> None:
+    async def events(request: Request) -> EventStreamResponse:
+        return EventStreamResponse(broadcaster, initial=[("large", "x" * 1_000_000)])
+
+    broadcaster = permissive()
+    app = starlette_of(events)
+    tracemalloc.start()
+    try:
+        exchange = await ask_and_join(app, broadcaster)
+        exchange.messages.clear()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 500_000
+    exchange.leave()
+    await exchange.end()
+
+
+async def test_a_response_with_initial_events_is_for_one_client(caplog: pytest.LogCaptureFixture) -> None:
+    broadcaster = permissive()
+    many, one = EventStreamResponse(broadcaster), EventStreamResponse(broadcaster, initial=[("hello", "")])
+    exchanges = [ask(app) for app in (many, many, one)]
+    await until(lambda: broadcaster.client_count == 3)
+    refused = await ask(one).end()
+    assert (refused.status, broadcaster.client_count) == (500, 3)
+    assert "is for one client" in caplog.text
+    for exchange in exchanges:
+        exchange.leave()
+        await exchange.end()
 
 
 def test_what_is_no_broadcaster_is_refused() -> None:
