@@ -41,7 +41,7 @@ static uint64_t publish(struct fw_hub *hub)
     struct fw_hub_counts before = fw_hub_counts(hub);
     struct fw_frame *frame = NULL;
     size_t live = fw_alloc_live();
-    int status = sample_format(before.head, 50, &frame);
+    int status = sample_format(before.head, 50, false, &frame);
     if (status != FW_OK) {
         saw(status, live);
         CHECK(frame == NULL);

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "core/status.h"
+#include "decode.h"
 
 #include <sys/mman.h>
 
@@ -79,6 +80,81 @@ static void a_refused_event_makes_no_frame(void)
     CHECK(frame == NULL);
 }
 
+enum {
+    ID_LINE = sizeof "id: \n" - 1 + FW_ID_SIZE
+};
+
+static const char epoch[] = "mzxw6ytboi2ds";
+
+/* Writes an id where `frame` has room for one, as a hub does. */
+static struct fw_text give_id(struct fw_frame *frame, uint64_t position)
+{
+    char *at = frame->bytes + FW_FRAME_HEAD + frame->id_at;
+    fw_id_write(at, epoch, position);
+    return (struct fw_text){at, FW_ID_SIZE};
+}
+
+/* Whatever else the event has: the id is one field more, and the framing holds before and after it is written. */
+static void an_event_has_room_for_its_id(void)
+{
+    static const struct fw_text names[] = {{NULL, 0}, {"", 0}, {"m", 1}, {"a rather long name of an event", 30}};
+    static const struct fw_text texts[] = {{NULL, 0}, {"", 0}, {"x", 1}, {"a\r\nb\n", 5}, {"id: 7\nid: 8", 11}};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++)
+        for (size_t t = 0; t < sizeof texts / sizeof *texts; t++)
+            for (int64_t retry = FW_NO_RETRY; retry < 2000; retry += 1500) {
+                struct fw_event event = {.event = names[n], .data = texts[t], .retry = retry};
+                struct fw_frame *frame = NULL, *without = NULL;
+                CHECK_EQ(fw_frame_format(&event, true, &frame), FW_OK);
+                CHECK_EQ(fw_frame_format(&event, false, &without), FW_OK);
+                CHECK_EQ(without->id_at, 0);
+                check_framing(frame, without->size + ID_LINE);
+                size_t line = names[n].at != NULL ? strlen("event: \n") + names[n].size : 0;
+                CHECK_EQ(frame->id_at, line + strlen("id: "));
+
+                event.id = give_id(frame, UINT64_MAX);
+                CHECK(memcmp(event.id.at, "mzxw6ytboi2ds-p777777777777", FW_ID_SIZE) == 0);
+                check_framing(frame, without->size + ID_LINE);
+                decode(&event, fw_frame_text(frame).at, frame->size);
+                fw_frame_unref(frame);
+                fw_frame_unref(without);
+            }
+}
+
+static void a_text_is_wrapped_as_it_stands(void)
+{
+    char *raw = malloc(16777216), line[64];
+    memset(raw, 'r', 16777216);
+    memcpy(raw, "\r\n\0", 3); /* nothing in it is looked at */
+    int line_size = snprintf(line, sizeof line, "id: mzxw6ytboi2ds-aaaaaaaaaaabc\n");
+    CHECK_EQ(line_size, ID_LINE);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int with_id = 0; with_id < 2; with_id++) {
+            size_t before = with_id ? ID_LINE : 0;
+            struct fw_frame *frame = NULL;
+            CHECK_EQ(fw_frame_wrap((struct fw_text){raw, sizes[i]}, with_id, &frame), FW_OK);
+            CHECK_EQ(frame->id_at, with_id ? strlen("id: ") : 0);
+            check_framing(frame, before + sizes[i]);
+            if (with_id)
+                give_id(frame, 34);
+            check_framing(frame, before + sizes[i]);
+            const char *at = fw_frame_text(frame).at;
+            CHECK(memcmp(at, line, before) == 0 && memcmp(at + before, raw, sizes[i]) == 0);
+            fw_frame_unref(frame);
+        }
+    free(raw);
+}
+
+/* It would be an event of its own. */
+static void an_empty_text_has_no_id(void)
+{
+    for (int with_id = 0; with_id < 2; with_id++) {
+        struct fw_frame *frame = NULL;
+        CHECK_EQ(fw_frame_wrap((struct fw_text){NULL, 0}, with_id, &frame), FW_OK);
+        CHECK(frame->id_at == 0 && fw_frame_text(frame).size == 0 && fw_frame_chunk(frame).size == 0);
+        fw_frame_unref(frame);
+    }
+}
+
 static void the_last_reference_frees(void)
 {
     size_t before = fw_alloc_live();
@@ -93,6 +169,15 @@ static void the_last_reference_frees(void)
     CHECK_EQ(fw_alloc_live(), before);
 }
 
+/* Fits if it asks for the memory. */
+static void check_fits(int status, bool fits)
+{
+    CHECK_EQ(status, fits ? FW_ENOMEM : FW_ESIZE);
+    void *block = fw_alloc(1);
+    CHECK((block != NULL) == fits); /* if it did not ask, the failure is still there */
+    fw_free(block, 1);
+}
+
 /* Two gigabytes of zeros, which are legal data, cost nothing as long as nobody writes them. */
 static void a_frame_is_at_most_frame_max(void)
 {
@@ -101,14 +186,18 @@ static void a_frame_is_at_most_frame_max(void)
     };
     char *zeros = mmap(NULL, FW_FRAME_MAX, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(zeros != MAP_FAILED);
-    struct fw_event event = {.data = {zeros, FW_FRAME_MAX - AROUND}, .retry = FW_NO_RETRY};
     struct fw_frame *frame = NULL;
-    fw_alloc_fail_after(0);
-    CHECK_EQ(fw_frame_format(&event, false, &frame), FW_ENOMEM); /* fits: it asked for the memory */
-    fw_alloc_fail_after(0);
-    event.data.size++;
-    CHECK_EQ(fw_frame_format(&event, false, &frame), FW_ESIZE);
-    CHECK(fw_alloc(1) == NULL); /* it did not ask: the failure is still there */
+    for (int with_id = 0; with_id < 2; with_id++)
+        for (size_t excess = 0; excess < 2; excess++) {
+            size_t most = FW_FRAME_MAX + excess - (with_id ? ID_LINE : 0);
+            struct fw_event event = {.data = {zeros, most - AROUND}, .retry = FW_NO_RETRY};
+            fw_alloc_fail_after(0);
+            check_fits(fw_frame_format(&event, with_id, &frame), excess == 0);
+            fw_alloc_fail_after(0);
+            check_fits(fw_frame_wrap((struct fw_text){zeros, most}, with_id, &frame), excess == 0);
+            fw_alloc_fail_after(0);
+            check_fits(fw_frame_wrap((struct fw_text){zeros, SIZE_MAX}, with_id, &frame), false);
+        }
     CHECK(frame == NULL);
     munmap(zeros, FW_FRAME_MAX);
 }
@@ -118,6 +207,9 @@ int main(void)
     RUN(chunk_framing_at_every_width);
     RUN(an_event_is_formatted_into_its_frame);
     RUN(a_refused_event_makes_no_frame);
+    RUN(an_event_has_room_for_its_id);
+    RUN(a_text_is_wrapped_as_it_stands);
+    RUN(an_empty_text_has_no_id);
     RUN(the_last_reference_frees);
     RUN(a_frame_is_at_most_frame_max);
     return 0;

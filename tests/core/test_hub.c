@@ -3,70 +3,7 @@
 
 #include "check.h"
 #include "core/status.h"
-#include "sample.h"
-
-static struct fw_hub *open_hub(uint64_t events, uint64_t bytes)
-{
-    struct fw_hub *hub = sample_hub();
-    CHECK(hub != NULL);
-    CHECK_EQ(fw_hub_set_limits(hub, (struct fw_limits){events, bytes}, (struct fw_history){0}), FW_OK);
-    return hub;
-}
-
-/* Publishes the event with the number of its sequence and a text of `size` bytes (0: the least). */
-static struct fw_published publish(struct fw_hub *hub, size_t size)
-{
-    uint64_t sequence = fw_hub_counts(hub).head;
-    struct fw_frame *frame = sample_frame(sequence, size);
-    struct fw_published published;
-    CHECK_EQ(fw_hub_publish(hub, frame, &published), FW_OK);
-    CHECK_EQ(published.sequence, sequence);
-    fw_frame_unref(frame);
-    fw_hub_check(hub);
-    return published;
-}
-
-static void publish_many(struct fw_hub *hub, size_t count, size_t size)
-{
-    while (count-- > 0)
-        publish(hub, size);
-}
-
-/* One read takes exactly the events [first, last). */
-static void check_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events, uint64_t first, uint64_t last)
-{
-    static struct fw_batch batch;
-    CHECK(fw_hub_ready(hub, reader));
-    CHECK_EQ(fw_hub_read(hub, reader, max_events, 0, &batch), FW_OK);
-    CHECK_EQ(batch.first, first);
-    CHECK_EQ(batch.last, last);
-    CHECK_EQ(batch.count, last - first);
-    for (size_t i = 0; i < batch.count; i++)
-        CHECK_EQ(sample_number(batch.frames[i]), first + i);
-    CHECK_EQ(reader->sequence, last);
-    fw_batch_release(&batch);
-    CHECK_EQ(batch.count, 0);
-    fw_hub_check(hub);
-}
-
-static void check_status(struct fw_hub *hub, struct fw_reader *reader, int status)
-{
-    static struct fw_batch batch;
-    uint64_t sequence = reader->sequence;
-    batch.count = 7;
-    CHECK_EQ(fw_hub_ready(hub, reader), status == FW_EEND);
-    CHECK_EQ(fw_hub_read(hub, reader, FW_BATCH_FRAMES, 0, &batch), status);
-    CHECK_EQ(batch.count, 0); /* so that a release is harmless */
-    CHECK_EQ(reader->sequence, sequence);
-}
-
-static void check_counts(struct fw_hub *hub, uint64_t clients, uint64_t frames)
-{
-    struct fw_hub_counts counts = fw_hub_counts(hub);
-    CHECK_EQ(counts.clients, clients);
-    CHECK_EQ(counts.frames, frames);
-    fw_hub_check(hub);
-}
+#include "steps.h"
 
 static void a_new_hub_is_empty(void)
 {

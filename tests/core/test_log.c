@@ -1,6 +1,9 @@
 /* fw_log_*: slots, cursors and verdicts, one by one and at their edges. */
+#define _GNU_SOURCE
+
 #include "core/log.h"
 
+#include "arena.h"
 #include "check.h"
 #include "core/status.h"
 
@@ -264,6 +267,157 @@ static void stop_is_what_counting_one_by_one_gives(void)
     close_log(&log);
 }
 
+static uint64_t bytes_from(uint64_t at)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = at; i < EVENTS; i++)
+        bytes += event_sizes[i];
+    return bytes;
+}
+
+/* The first event that may be kept, of those in front of a reader at `at` or of those that the history wants. */
+static uint64_t first_kept(uint64_t at, struct fw_history history)
+{
+    uint64_t first = 0;
+    while (first != at &&
+           (EVENTS - first > history.events || (history.bytes != 0 && bytes_from(first) > history.bytes)))
+        first++;
+    return first;
+}
+
+/* With the oldest reader at every place: in front of the history's edge, in it and at the head. */
+static void trim_leaves_the_history(void)
+{
+    for (uint64_t at = 0; at <= EVENTS; at++)
+        for (uint64_t events = 0; events <= EVENTS + 1; events++)
+            for (uint64_t bytes = 0; bytes <= 90; bytes++)
+                for (size_t most = 0; most <= EVENTS + 1; most += 3) {
+                    struct fw_history history = {events, bytes};
+                    struct fw_log log;
+                    struct fw_reader reader = reader_of_weight(1), newest = reader_of_weight(1);
+                    open_log(&log, 16);
+                    for (size_t i = 0; i < EVENTS; i++)
+                        append(&log, event_sizes[i]);
+                    fw_log_enter(&log, &reader, ORIGIN + at);
+                    fw_log_enter(&log, &newest, log.head);
+
+                    /* Each of the two makes no more than `most` steps, the tail not beyond `oldest`. */
+                    uint64_t oldest = at < most ? at : most, tail = first_kept(oldest, history);
+                    bool is_short = oldest != at || (tail > most);
+                    tail = tail < most ? tail : most;
+                    bool more = false;
+                    fw_log_free_frames(fw_log_trim(&log, history, most, &more));
+                    CHECK_EQ(log.oldest, ORIGIN + oldest);
+                    CHECK_EQ(log.tail, ORIGIN + tail);
+                    CHECK_EQ(more, is_short);
+                    CHECK_EQ(log.head, ORIGIN + EVENTS);
+                    CHECK_EQ(fw_log_bytes(&log, log.tail, log.head), bytes_from(tail));
+                    for (uint64_t i = 0; i < EVENTS; i++)
+                        CHECK((fw_log_slot(&log, ORIGIN + i)->frame == NULL) == (i < tail));
+
+                    for (more = true; more;) /* and in the end */
+                        fw_log_free_frames(fw_log_trim(&log, history, 2, &more));
+                    CHECK(log.oldest == ORIGIN + at && log.tail == ORIGIN + first_kept(at, history));
+                    fw_log_leave(&log, &reader);
+                    fw_log_leave(&log, &newest);
+                    close_log(&log);
+                }
+}
+
+static void growing_keeps_the_history(void)
+{
+    struct fw_log log;
+    struct fw_frame *frames[7];
+    bool more;
+    open_log(&log, 8);
+    for (size_t i = 0; i < 7; i++) {
+        append(&log, 10 + i);
+        frames[i] = fw_log_slot(&log, ORIGIN + i)->frame;
+        fw_log_free_frames(fw_log_trim(&log, (struct fw_history){.events = 20}, 1, &more));
+    }
+    CHECK(fw_log_is_full(&log));
+    fw_log_free_slots(fw_log_grow(&log, fw_log_new_slots(16), 16), 8);
+    CHECK(log.tail == ORIGIN && log.oldest == log.head && log.head == ORIGIN + 7);
+    for (size_t i = 0; i < 7; i++)
+        CHECK(fw_log_slot(&log, ORIGIN + i)->frame == frames[i]);
+    CHECK_EQ(fw_log_bytes(&log, ORIGIN + 2, log.head), 12 + 13 + 14 + 15 + 16);
+    close_log(&log);
+}
+
+/* Verdicts, and what they cost, know only what readers wait for. */
+static void the_history_waits_for_nobody(void)
+{
+    struct fw_log log;
+    struct fw_reader reader = reader_of_weight(1);
+    bool more;
+    open_log(&log, 16);
+    for (size_t i = 0; i < 10; i++)
+        append(&log, 100);
+    for (size_t behind = 0; behind < 3; behind++) { /* nobody at all, and then one who reads less and less */
+        fw_log_free_frames(fw_log_trim(&log, (struct fw_history){.events = 12}, 16, &more));
+        CHECK(!more && log.tail == ORIGIN && log.oldest == log.head - behind);
+        CHECK_EQ(fw_log_cut(&log, (struct fw_limits){0, 0}, 1), log.oldest);
+        CHECK_EQ(fw_log_cut(&log, (struct fw_limits){3, 0}, 100), log.oldest);
+        CHECK_EQ(fw_log_cut(&log, (struct fw_limits){0, 300}, 100), log.oldest);
+        CHECK_EQ(fw_log_owed(&log, log.head), behind);
+        CHECK_EQ(fw_log_weight(&log, log.head), behind != 0);
+        if (behind == 0)
+            fw_log_enter(&log, &reader, log.head);
+        append(&log, 100);
+    }
+    fw_log_leave(&log, &reader);
+    close_log(&log);
+}
+
+/* With a history of many pages of slots, of which those in the middle may not even be looked at while events are
+ * published: to nobody, or to one near the head, who is pruned. */
+static void publishing_does_not_look_at_the_history(void)
+{
+    enum {
+        CAPACITY = 8192,
+        HISTORY = 8000
+    };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct fw_history history = {.events = HISTORY, .bytes = 10 * HISTORY};
+    struct arena arena = new_arena(CAPACITY * sizeof(struct fw_slot) / page);
+    struct fw_log log;
+    bool more;
+    fw_log_init(&log, (struct fw_slot *)arena.at, CAPACITY);
+    for (size_t i = 0; i < HISTORY; i++) {
+        append(&log, 10);
+        fw_log_free_frames(fw_log_trim(&log, history, 1, &more));
+        CHECK(!more && log.tail == 0 && log.oldest == log.head);
+    }
+    CHECK_EQ(mprotect(arena.at + page, HISTORY / 2 / (page / sizeof(struct fw_slot)) * page, PROT_NONE), 0);
+    for (size_t i = 0; i < 100; i++) {
+        struct fw_reader reader = reader_of_weight(1);
+        uint64_t head = log.head;
+        if (i % 2 == 1)
+            fw_log_enter(&log, &reader, head);
+        for (size_t n = 0; n < 1 + i % 2; n++) { /* the second one prunes, by both limits */
+            uint64_t cut = fw_log_cut(&log, (struct fw_limits){1, 15}, 10);
+            size_t owed = fw_log_owed(&log, cut);
+            CHECK_EQ(cut, head + n);
+            CHECK_EQ(owed, n);
+            if (owed != 0) {
+                struct fw_range *range = fw_range_new(owed);
+                CHECK_EQ(fw_log_weight(&log, cut), 1);
+                CHECK_EQ(fw_log_prune(&log, cut, range), 1);
+                range->references = 0;
+                fw_range_free(range);
+            }
+            append(&log, 10);
+            struct fw_frame *given_up = fw_log_trim(&log, history, 2, &more);
+            CHECK(!more && given_up != NULL && given_up->next_free == NULL);
+            CHECK_EQ(log.head - log.tail, HISTORY);
+            fw_log_free_frames(given_up);
+        }
+    }
+    CHECK_EQ(mprotect(arena.at, arena.size, PROT_READ | PROT_WRITE), 0);
+    trim_all(&log);
+    free_arena(arena);
+}
+
 /* Whether a reader at `at` may stay when one more event arrives. */
 static bool may_stay(size_t events, uint64_t at, struct fw_limits limits, size_t incoming)
 {
@@ -392,6 +546,10 @@ int main(void)
     RUN(trim_stops_at_the_oldest_reader);
     RUN(trim_gives_up_one_reference);
     RUN(stop_is_what_counting_one_by_one_gives);
+    RUN(trim_leaves_the_history);
+    RUN(growing_keeps_the_history);
+    RUN(the_history_waits_for_nobody);
+    RUN(publishing_does_not_look_at_the_history);
     RUN(cut_is_the_first_place_where_a_reader_may_stay);
     RUN(only_readers_in_front_of_the_cut_are_owed_anything);
     RUN(the_pruned_share_one_range);

@@ -3,12 +3,10 @@
 
 #include "core/wire.h"
 
+#include "arena.h"
 #include "check.h"
 #include "core/status.h"
 #include "decode.h"
-
-#include <sys/mman.h>
-#include <unistd.h>
 
 static struct fw_text text(const char *literal)
 {
@@ -168,27 +166,6 @@ static void retry_in_all_lengths(void)
         int size = snprintf(expected, sizeof expected, "retry: %lld\n\n", (long long)values[i]);
         check_wire(&event, expected, (size_t)size);
     }
-}
-
-/* Memory between two pages that must not be touched. */
-struct arena {
-    char *at;
-    size_t size;
-};
-
-static struct arena new_arena(size_t pages)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), size = pages * page;
-    char *map = mmap(NULL, size + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(map != MAP_FAILED);
-    CHECK_EQ(mprotect(map + page, size, PROT_READ | PROT_WRITE), 0);
-    return (struct arena){map + page, size};
-}
-
-static void free_arena(struct arena arena)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    munmap(arena.at - page, arena.size + 2 * page);
 }
 
 static size_t random_size(uint64_t *state, size_t most)
