@@ -7,9 +7,11 @@ Importing this imports neither fastware nor any server.
 
 from . import _fork
 from ._install import install
+from ._resume import Start
+from ._session import Client
 from .broadcaster import Broadcaster, sse_route
 
-__all__ = ["Broadcaster", "install", "sse_route"]
+__all__ = ["Broadcaster", "Client", "Start", "install", "sse_route"]
 
 __version__ = "0.1.0"
 

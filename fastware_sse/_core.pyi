@@ -1,6 +1,7 @@
 """The C part: formatting, the log, the clients as cursors in it, and the wake-ups of their event loops."""
 
 import asyncio
+import builtins
 from collections.abc import Awaitable, Iterator
 from typing import Any, final
 
@@ -22,8 +23,11 @@ class Broadcaster:
         heartbeat_interval: float | None = None,
         retry: float | tuple[float, float] | None = None,
         graceful_exit: bool = True,
+        max_buffer_bytes: int | None = None,
+        history: int = 0,
+        history_bytes: int | None = None,
     ) -> None:
-        """buffer_size in events (0 or less: unbounded); heartbeat_interval and retry in seconds.
+        """buffer_size and history in events (0 or less, and 0: none); heartbeat_interval and retry in seconds.
 
         Raises TypeError or ValueError, naming the argument, and RuntimeError if clients are connected already.
         """
@@ -48,9 +52,11 @@ class Broadcaster:
     def stats(self) -> dict[str, int]:
         """Return a cheap snapshot; from any thread.
 
-        connected: clients now, as client_count. total: streams that ever began. pruned: clients that could not keep up.
-        events, bytes: published, and their text. log_events, log_bytes: kept for clients that have not read them yet.
-        lag: events that the client furthest behind still has to read. Counters start at 0 in each process.
+        connected: clients now, as client_count; total: streams that ever began, those among them that resumed, and
+        those that could not (gaps_), by reason; pruned: clients that could not keep up, by what had no more room;
+        events, bytes: published, and their text; log_events, log_bytes: kept, for clients that have not read them yet
+        or as history; lag: events that the client furthest behind still has to read; history_events, history_bytes:
+        kept for those who come back. Counters start at 0 in each process.
         """
     def _start_over(self) -> None:
         """In the child of a fork: drop all clients, events and counts. Raises MemoryError."""
@@ -69,6 +75,12 @@ class Broadcaster:
     @property
     def _graceful_exit(self) -> bool: ...
     @property
+    def _max_buffer_bytes(self) -> int | None: ...
+    @property
+    def _history(self) -> int: ...
+    @property
+    def _history_bytes(self) -> int | None: ...
+    @property
     def _closed(self) -> bool: ...
 
 @final
@@ -79,12 +91,32 @@ class Subscription(Iterator[Chunk]):
     """Whether events that wait together are read as one chunk of at most 64 KiB; else one event a chunk."""
 
     def __next__(self) -> Chunk: ...
-    def join(self, loop: asyncio.AbstractEventLoop, /) -> None:
-        """Register on the running event loop `loop`. Raises RuntimeError on a second call."""
+    @property
+    def start(self) -> str | None:
+        """How it has joined: live, resumed, evicted, epoch, future, invalid or closed; None before."""
+    @property
+    def fate(self) -> str | None:
+        """Why it has ended: pruned, history, finished or closed; None if the client left."""
+    @property
+    def id(self) -> str | None:
+        """The id of the event in front of the next; None without a history, and where it joined a closed one."""
+    @property
+    def events(self) -> int:
+        """Events read."""
+    @property
+    def bytes(self) -> int:
+        """Bytes of their text."""
+    def join(self, loop: asyncio.AbstractEventLoop, last_event_id: builtins.bytes | None = None, /) -> None:
+        """Register on the running event loop `loop`; with a history, behind the event `last_event_id`.
+
+        Raises RuntimeError on a second call.
+        """
     def park(self) -> Awaitable[None] | None:
         """Return what to await until there is something to read, or None at the end of the stream."""
     def finish(self) -> None:
         """End the stream: what is owed until now can still be read."""
+    def end(self) -> None:
+        """finish(), and let the stream end now if it waits. From a callback of its loop."""
     def close(self) -> None:
         """Unregister the client. Idempotent; from any thread."""
 

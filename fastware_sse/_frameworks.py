@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
+    from ._session import Initial
     from .broadcaster import Broadcaster
 
 # The package that the request's class is from, and our module of that name. FastAPI's class is Starlette's.
@@ -15,7 +16,7 @@ _FRAMEWORKS = frozenset({"aiohttp", "blacksheep", "django", "litestar", "quart",
 class Adapter(Protocol):
     """A module that knows one framework."""
 
-    def respond(self, broadcaster: Broadcaster, request: Any, initial: list[tuple[str, Any]] | None, /) -> Any:
+    def respond(self, broadcaster: Broadcaster, request: Any, initial: Initial, /) -> Any:
         """What a handler of the framework returns, to answer `request` with a stream. It checks `initial`."""
 
 

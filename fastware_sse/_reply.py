@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from ._request import Header, Receive, Refusal, Request, Scope, Send
-from ._stream import BODY_BYTES, HEADERS, OPENING, joined
+from ._session import Initial, MakeInitial, Session
+from ._stream import HEADERS, joined, merged
 from .broadcaster import Broadcaster
 
 _DEFAULTS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
@@ -38,7 +38,7 @@ class Reply:
         self,
         broadcaster: Broadcaster,
         *,
-        initial: list[tuple[str, Any]] | None = None,
+        initial: Initial = None,
         headers: Iterable[tuple[str | bytes, str | bytes]] = (),
         send_timeout: float | None = 30.0,
     ) -> None:
@@ -48,7 +48,8 @@ class Reply:
         self.broadcaster = broadcaster
         self.headers = _all_headers(headers)
         self.send_timeout = _checked_timeout(send_timeout)
-        self._initial: list[bytes] | None = self._bodies(initial)
+        self._initial: list[bytes] | MakeInitial | None
+        self._initial = initial if callable(initial) else joined(broadcaster._initial_chunks(initial))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -61,23 +62,18 @@ class Reply:
         """What is answered instead of a stream, or None."""
         return None
 
-    async def initial_bodies(self, scope: Scope) -> list[bytes]:
+    async def first_bodies(self, session: Session) -> list[bytes]:
+        """The beginning of a stream, in bodies of at most 64 KiB (a larger event alone); never empty."""
+        return merged(await session.first(self._take_initial(), joined))
+
+    def _take_initial(self) -> list[bytes] | MakeInitial:
         """Given away: they may be large, and a framework keeps its response for as long as the stream lives."""
         if self._initial is None:
             raise RuntimeError("a response with initial events is for one client")
-        bodies, self._initial = self._initial, None if self._initial else []
-        return bodies
-
-    async def first_bodies(self, scope: Scope) -> list[bytes]:
-        """The beginning of a stream, in bodies of at most 64 KiB (a larger event alone); never empty."""
-        bodies = await self.initial_bodies(scope)
-        retry = joined(self.broadcaster._retry_chunks())
-        if retry and bodies and len(retry[0]) + len(bodies[0]) <= BODY_BYTES:
-            return [retry[0] + bodies[0], *bodies[1:]]
-        return retry + bodies or [OPENING]
-
-    def _bodies(self, initial: list[tuple[str, Any]] | None) -> list[bytes]:
-        return joined(self.broadcaster._initial_chunks(initial))
+        initial = self._initial
+        if initial and not callable(initial):
+            self._initial = None
+        return initial
 
 
 def _checked_timeout(seconds: float | None) -> float | None:

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
-from . import _exit, _limits
 from ._deadline import deadlines_of
+from ._session import Session
 from ._stream import BODY_BYTES, running_loop
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Request:
     __slots__ = (
         "_cancels",
         "_deadlines",
+        "_expired",
         "_left",
         "_loop",
         "_receive",
@@ -55,6 +56,7 @@ class Request:
         self._deadlines = deadlines_of(self._loop, reply.send_timeout)
         self._cancels = 0  # of the task, by us: above 0 it has nothing to do but to end
         self._left = False  # the client has gone, or cannot be reached: nothing more is sent
+        self._expired = False
         self._started = False
         self._unyielded = 0  # bytes sent since the loop had a turn for certain
 
@@ -99,6 +101,7 @@ class Request:
     def expire(self) -> None:
         """A send was blocked for `send_timeout` seconds."""
         _log.debug("dropped an SSE client that has stopped reading")
+        self._expired = True
         self._cancel()
 
     def _cancel(self) -> None:
@@ -106,17 +109,13 @@ class Request:
         self._task.cancel()
 
     async def _stream(self) -> None:
-        broadcaster = self._reply.broadcaster
-        subscription = broadcaster._subscribe()
+        session = Session(self._reply.broadcaster, self._scope)
+        subscription = session.subscription
         subscription.coalesce = True
-        entry = _exit.enter(broadcaster, self._loop)
         try:
-            subscription.join(self._loop)
-            _limits.begin()
-            if entry is not None and entry.is_late:
-                subscription.finish()
+            session.begin(self._loop)
             try:
-                bodies = await self._reply.first_bodies(self._scope)
+                bodies = await self._reply.first_bodies(session)
             except Exception:
                 _log.exception("the initial events of an EventStream failed")
                 await self._answer(500, b"Internal Server Error", [])
@@ -136,10 +135,8 @@ class Request:
             if not self._started:
                 raise
         finally:
-            subscription.close()
-            stops = entry is not None and entry.is_late
-            if entry is not None:
-                entry.leave()
+            stops = session.is_late
+            session.end("send_timeout" if self._expired else "left")
         if not self._left:
             await self._farewell(stops)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Never, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Never
 
 from . import _exit, _limits
-from ._core import Chunk, Subscription
+from ._core import Chunk
+from ._session import Initial, MakeInitial, Part, Session
 
 if TYPE_CHECKING:
     from .broadcaster import Broadcaster
@@ -22,8 +23,6 @@ OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold
 
 _HEARTBEAT = Chunk(": heartbeat\n\n")
 
-Part = TypeVar("Part", Chunk, bytes)
-
 
 def running_loop() -> asyncio.AbstractEventLoop:
     """Raises RuntimeError, with a text that tells what streams need, where there is none."""
@@ -36,19 +35,18 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 def byte_stream(
-    broadcaster: Broadcaster, initial: list[tuple[str, Any]] | None, *, head: bool
+    broadcaster: Broadcaster, scope: Mapping[str, Any], initial: Initial, *, head: bool
 ) -> AsyncGenerator[bytes, None]:
     """event_stream() for frameworks that send bytes, in bodies that all clients share; to answer HEAD, empty_stream().
 
     Raises what broadcast() raises for a bad pair in `initial`.
     """
-    first = joined(broadcaster._first_chunks(initial)) or [OPENING]
+    prepared = initial if callable(initial) else joined(broadcaster._initial_chunks(initial))
     if head:
         return empty_stream()
-    subscription = broadcaster._subscribe()
-    subscription.coalesce = True
-    entry = _exit.enter(broadcaster, asyncio._get_running_loop())
-    return event_stream(subscription, map(Chunk.encode, subscription), first, entry)
+    session = Session(broadcaster, scope)
+    session.subscription.coalesce = True
+    return event_stream(session, map(Chunk.encode, session.subscription), prepared, joined, merged)
 
 
 def joined(chunks: Iterable[Chunk]) -> list[bytes]:
@@ -64,22 +62,32 @@ def joined(chunks: Iterable[Chunk]) -> list[bytes]:
     return [b"".join(parts) for parts in groups]
 
 
+def merged(bodies: list[bytes]) -> list[bytes]:
+    """The beginning of a stream in one body if it is small, and never in none."""
+    return [b"".join(bodies) or OPENING] if sum(map(len, bodies)) <= BODY_BYTES else bodies
+
+
 async def event_stream(
-    subscription: Subscription, parts: Iterator[Part], first: list[Part], entry: _exit.Entry | None
+    session: Session,
+    parts: Iterator[Part],
+    initial: list[Part] | MakeInitial,
+    join: Callable[[list[Chunk]], list[Part]],
+    merge: Callable[[list[Part]], list[Part]],
 ) -> AsyncGenerator[Part, None]:
-    """Register at the first step, send `first`, then the events as they come: `parts` is `subscription`, or reads it.
+    """Register at the first step, send what the session begins with, then the events as they come: `parts` is its
+    subscription, or reads it.
 
     A cancelled step ends the stream instead of raising: the driving loop sees StopAsyncIteration.
     """
     unyielded = 0  # characters or bytes sent since the loop had a turn for certain
-    subscription.join(running_loop())
+    subscription = session.subscription
     try:
-        _limits.begin()
-        if entry is not None and entry.is_late:
-            subscription.finish()
+        session.begin(running_loop())
+        first = merge(await session.first(initial, join))
+        initial = []  # may be large, and the stream may live for days
         for part in first:
             yield part
-        first = []  # may be large, and the stream may live for days
+        first = []
         while True:
             for part in parts:
                 yield part
@@ -94,9 +102,7 @@ async def event_stream(
     except asyncio.CancelledError:
         return
     finally:
-        subscription.close()
-        if entry is not None:
-            entry.leave()
+        session.end()
 
 
 async def empty_stream() -> AsyncGenerator[Never, None]:

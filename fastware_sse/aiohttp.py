@@ -18,6 +18,7 @@ from ._deadline import deadlines_of
 from ._stream import HEADERS, byte_stream
 
 if TYPE_CHECKING:
+    from ._session import Initial
     from .broadcaster import Broadcaster
 
 _SEND_TIMEOUT = 30.0  # seconds after which a client that has stopped reading is dropped
@@ -26,10 +27,19 @@ _FAREWELL = 1.0  # seconds for the end of the response
 _log = logging.getLogger("fastware_sse")
 
 
-def respond(
-    broadcaster: Broadcaster, request: web.BaseRequest, initial: list[tuple[str, Any]] | None
-) -> web.StreamResponse:
-    return EventStreamResponse(byte_stream(broadcaster, initial, head=request.method == "HEAD"))
+def respond(broadcaster: Broadcaster, request: web.BaseRequest, initial: Initial) -> web.StreamResponse:
+    return EventStreamResponse(byte_stream(broadcaster, _scope(request), initial, head=request.method == "HEAD"))
+
+
+def _scope(request: web.BaseRequest) -> dict[str, Any]:
+    """What an ASGI server would say of the request, as far as it matters to a stream."""
+    return {
+        "type": "http",
+        "method": request.method,
+        "path": request.path,
+        "query_string": request.rel_url.raw_query_string.encode(),
+        "headers": [(name.lower(), value) for name, value in request.raw_headers],
+    }
 
 
 class EventStreamResponse(web.StreamResponse):

@@ -11,27 +11,18 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
 
 from ._reply import Reply
 from ._request import Refusal, Scope
+from ._resume import Start
+from ._session import Initial, MakeInitial
 from .broadcaster import Broadcaster
 
 __all__ = ["EventStream", "Start"]
 
-Initial = list[tuple[str, Any]]
 Verdict = bool | tuple[int, str] | None
 
 _log = logging.getLogger("fastware_sse")
-
-
-class Start:
-    """What a callable `initial` is told about the stream that begins: the ASGI scope of its request."""
-
-    __slots__ = ("scope",)
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
 
 
 class EventStream(Reply):
@@ -51,16 +42,15 @@ class EventStream(Reply):
         self,
         broadcaster: Broadcaster,
         *,
-        initial: Initial | Callable[[Start], Initial | Awaitable[Initial]] | None = None,
+        initial: Initial = None,
         headers: Iterable[tuple[str | bytes, str | bytes]] = (),
         authorize: Callable[[Scope], Verdict | Awaitable[Verdict]] | None = None,
         send_timeout: float | None = 30.0,
     ) -> None:
-        super().__init__(broadcaster, headers=headers, send_timeout=send_timeout)
+        super().__init__(broadcaster, initial=initial, headers=headers, send_timeout=send_timeout)
         if authorize is not None and not callable(authorize):
             raise TypeError(f"authorize must be callable or None, not {type(authorize).__name__}")
-        self._make_initial = initial if callable(initial) else None
-        self._same_for_all = [] if callable(initial) else self._bodies(initial)
+        self._same_for_all = super()._take_initial()
         self._authorize = authorize
 
     async def refusal(self, scope: Scope) -> Refusal | None:
@@ -77,13 +67,8 @@ class EventStream(Reply):
             _log.exception("authorize() of an EventStream failed")
             return 500, b"Internal Server Error", []
 
-    async def initial_bodies(self, scope: Scope) -> list[bytes]:
-        if self._make_initial is None:
-            return self._same_for_all
-        made = self._make_initial(Start(scope))
-        if inspect.isawaitable(made):
-            made = await made
-        return self._bodies(made)
+    def _take_initial(self) -> list[bytes] | MakeInitial:
+        return self._same_for_all
 
 
 def _refusal(verdict: object) -> Refusal | None:

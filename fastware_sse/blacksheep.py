@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Never
 
 if TYPE_CHECKING:
+    from ._session import Initial
     from .broadcaster import Broadcaster
 
 
-def respond(broadcaster: Broadcaster, request: object, initial: list[tuple[str, Any]] | None) -> Never:
+def respond(broadcaster: Broadcaster, request: object, initial: Initial) -> Never:
     raise TypeError(
         "BlackSheep never tells a handler that its client has left, so stream() would keep every client; mount the "
         'responder of fastware_sse.asgi instead: app.mount("/events", EventStream(broadcaster))'

@@ -6,17 +6,22 @@ import asyncio
 import contextlib
 import random
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from . import _core, _exit
+from . import _core
+from ._age import checked_age
 from ._frameworks import adapter_of
+from ._resume import checked_gap_event
+from ._session import Client, Initial, Pairs, Session
 from ._stream import QueueStream, empty_stream, event_stream, is_event_stream, queue_stream
 
 if TYPE_CHECKING:
     from fastware import StreamResponse
 
 __all__ = ["Broadcaster", "sse_route"]
+
+Hook = Callable[[Client], object]
 
 _HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
 
@@ -31,15 +36,62 @@ class Broadcaster(_core.Broadcaster):
     retry: seconds, or a pair (low, high) from which each connection draws, that a browser is told to wait before it
         reconnects (the `retry` field of WHATWG HTML, 9.2.6); None leaves it to the browser.
     graceful_exit: SIGINT and SIGTERM end the streams of the main thread's event loop, so that the server can stop.
+    max_buffer_bytes: bytes of text that may wait for a client, beside buffer_size; one event may always wait.
+    history: events that are kept for clients that come back; each then carries an id, and a client that comes with one
+        (Last-Event-ID) goes on behind that event, or is told that it cannot.
+    history_bytes: bytes of text that they may have together, or None.
+    gap_event: the event that tells a client so, with data {"reason": ..., "last_event_id": ...}; None for silence.
+    max_age: seconds after which a stream ends, so that its client comes back; each draws up to a tenth less. Or None.
+    on_connect, on_disconnect: callables that get a Client, on its event loop. What they raise is logged.
 
     Raises TypeError or ValueError that names the argument.
     """
 
-    async def stream(self, request: Any, initial: list[tuple[str, Any]] | None = None) -> Any:
+    # As long as __init__() has not run, which a subclass may forget.
+    _gap_event: str | None = "gap"
+    _max_age: float | None = None
+    _on_connect: Hook | None = None
+    _on_disconnect: Hook | None = None
+
+    def __init__(
+        self,
+        buffer_size: int = 256,
+        *,
+        strict: bool = True,
+        heartbeat_interval: float | None = None,
+        retry: float | tuple[float, float] | None = None,
+        graceful_exit: bool = True,
+        max_buffer_bytes: int | None = None,
+        history: int = 0,
+        history_bytes: int | None = None,
+        gap_event: str | None = "gap",
+        max_age: float | None = None,
+        on_connect: Hook | None = None,
+        on_disconnect: Hook | None = None,
+    ) -> None:
+        for name, hook in (("on_connect", on_connect), ("on_disconnect", on_disconnect)):
+            if hook is not None and not callable(hook):
+                raise TypeError(f"{name} must be callable or None, not {type(hook).__name__}")
+        self._gap_event = checked_gap_event(gap_event)
+        self._max_age = checked_age(max_age)
+        self._on_connect, self._on_disconnect = on_connect, on_disconnect
+        super().__init__(
+            buffer_size,
+            strict=strict,
+            heartbeat_interval=heartbeat_interval,
+            retry=retry,
+            graceful_exit=graceful_exit,
+            max_buffer_bytes=max_buffer_bytes,
+            history=history,
+            history_bytes=history_bytes,
+        )
+
+    async def stream(self, request: Any, initial: Initial = None) -> Any:
         """Return the response for an SSE endpoint: that of the framework which the request is from.
 
         The client is registered when its first chunk is asked for. `initial` are (event, data) pairs for this client
-        alone, sent before any broadcast; their events need not be registered. HEAD gets the headers and an end.
+        alone, sent before any broadcast; their events need not be registered. Or it is a callable (sync or async) that
+        returns them: it gets a Start once the client is registered. HEAD gets the headers and an end.
 
         An overridden _event_generator is for fastware alone. A request that is not known counts as fastware's.
 
@@ -49,17 +101,20 @@ class Broadcaster(_core.Broadcaster):
         if adapter is not None:
             self._refuse_own_generator()
             return adapter.respond(self, request, initial)
-        first = self._first_chunks(initial)
+        prepared = initial if callable(initial) else self._initial_chunks(initial)
         subscription = None
         generator: AsyncGenerator[str, None]
-        if _method(request) == "HEAD":
+        scope = _scope(request)
+        if scope.get("method") == "HEAD":
             generator = empty_stream()
         elif self._has_own_generator():
             queue: asyncio.Queue[str] = asyncio.Queue(self._buffer_size)
-            generator = self._event_generator(queue, initial) if initial else self._event_generator(queue)
+            pairs = _pairs(initial)
+            generator = self._event_generator(queue, pairs) if pairs else self._event_generator(queue)
         else:
-            subscription = self._subscribe()
-            generator = event_stream(subscription, subscription, first, _exit.enter(self, asyncio._get_running_loop()))
+            session = Session(self, scope)
+            subscription = session.subscription
+            generator = event_stream(session, subscription, prepared, list, list)
         response = _stream_response(request, generator)
         response._subscription = subscription  # type: ignore[attr-defined]  # for sse_route
         return response
@@ -71,7 +126,7 @@ class Broadcaster(_core.Broadcaster):
 
         For the event loop's own thread only.
         """
-        generator = queue_stream(self, queue, self._first_chunks(initial))
+        generator = queue_stream(self, queue, self._retry_chunks() + self._initial_chunks(initial))
         try:
             async for chunk in generator:
                 yield chunk
@@ -114,9 +169,6 @@ class Broadcaster(_core.Broadcaster):
         """To be called by what serves streams without _event_generator()."""
         if self._has_own_generator():
             raise TypeError(f"{type(self).__name__} has its own _event_generator(), which only fastware's streams use")
-
-    def _first_chunks(self, initial: list[tuple[str, Any]] | None) -> list[_core.Chunk]:
-        return self._retry_chunks() + self._initial_chunks(initial)
 
     def _retry_chunks(self) -> list[_core.Chunk]:
         if self._retry is None:
@@ -161,9 +213,15 @@ def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
     return handler
 
 
-def _method(request: object) -> str | None:
+def _scope(request: object) -> Mapping[str, Any]:
     scope = getattr(request, "scope", None)
-    return scope.get("method") if isinstance(scope, dict) else None
+    return scope if isinstance(scope, dict) else {}
+
+
+def _pairs(initial: Initial) -> Pairs | None:
+    if callable(initial):
+        raise TypeError("initial must be a list of (event, data) pairs where _event_generator() is overridden")
+    return initial
 
 
 def _stream_response(request: object, generator: AsyncGenerator[str, None]) -> StreamResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
@@ -11,6 +11,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from ._stream import HEADERS, byte_stream
 
 if TYPE_CHECKING:
+    from ._session import Initial
     from .broadcaster import Broadcaster
 
 
@@ -26,12 +27,10 @@ class EventStreamResponse(StreamingHttpResponse):
         return content
 
 
-def respond(
-    broadcaster: Broadcaster, request: HttpRequest, initial: list[tuple[str, Any]] | None
-) -> StreamingHttpResponse:
+def respond(broadcaster: Broadcaster, request: HttpRequest, initial: Initial) -> StreamingHttpResponse:
     if not isinstance(request, ASGIRequest):
         raise TypeError(
             "Django can stream events under ASGI alone: serve get_asgi_application(), not get_wsgi_application()"
         )
-    content = byte_stream(broadcaster, initial, head=request.method == "HEAD")
+    content = byte_stream(broadcaster, request.scope, initial, head=request.method == "HEAD")
     return EventStreamResponse(content, headers=HEADERS)  # type: ignore[no-untyped-call]

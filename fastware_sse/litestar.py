@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ._reply import Reply
+from ._session import Initial
 from .broadcaster import Broadcaster
 
 
-def respond(broadcaster: Broadcaster, request: object, initial: list[tuple[str, Any]] | None) -> Reply:
+def respond(broadcaster: Broadcaster, request: object, initial: Initial) -> Reply:
     return Reply(broadcaster, initial=initial)

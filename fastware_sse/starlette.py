@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -11,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ._reply import Reply
+from ._session import Initial
 from .broadcaster import Broadcaster
 
 __all__ = ["EventStreamResponse"]
@@ -33,7 +33,7 @@ class EventStreamResponse(Response):
         self,
         broadcaster: Broadcaster,
         *,
-        initial: list[tuple[str, Any]] | None = None,
+        initial: Initial = None,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
@@ -52,5 +52,5 @@ class EventStreamResponse(Response):
             await self.background()
 
 
-def respond(broadcaster: Broadcaster, request: Request, initial: list[tuple[str, Any]] | None) -> EventStreamResponse:
+def respond(broadcaster: Broadcaster, request: Request, initial: Initial) -> EventStreamResponse:
     return EventStreamResponse(broadcaster, initial=initial)

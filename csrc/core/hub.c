@@ -87,11 +87,13 @@ int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_his
     return status;
 }
 
-static void uncount_locked(struct fw_hub *hub, struct fw_reader *reader)
+/* Returns the weight that is counted no more: 0 if it was not, or if closing the hub has uncounted everyone. */
+static uint64_t uncount_locked(struct fw_hub *hub, struct fw_reader *reader)
 {
-    if (reader->counted)
-        hub->clients -= reader->weight;
+    uint64_t weight = reader->counted && !hub->closed ? reader->weight : 0;
     reader->counted = false;
+    hub->clients -= weight;
+    return weight;
 }
 
 /* Registers `reader`, which stands nowhere yet. */
@@ -158,8 +160,7 @@ void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
     struct fw_range *range = NULL;
     fw_hub_lock(hub);
     hub->joined--;
-    if (!hub->closed)
-        uncount_locked(hub, reader);
+    uncount_locked(hub, reader);
     if (reader->in_slot) {
         fw_log_leave(&hub->log, reader);
         chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
@@ -272,10 +273,10 @@ static bool is_ending_locked(const struct fw_hub *hub, const struct fw_reader *r
     return hub->closed || reader->end != FW_FOREVER;
 }
 
-/* Whether the history has passed a reader that catches up in it. */
+/* Whether the history has passed a reader that catches up in it and still needs what is gone. */
 static bool has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
 {
-    return reader->catches_up && reader->sequence < hub->log.tail;
+    return reader->catches_up && reader->sequence < hub->log.tail && reader->sequence != reader->end;
 }
 
 /* The same as fw_log_stop for a range, whose frames carry no running sum; *bytes is that of the events it takes. */
@@ -305,11 +306,7 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
     fw_hub_lock(hub);
     uint64_t first = reader->sequence, bound = bound_locked(hub, reader), last;
     if (has_passed_locked(hub, reader)) {
-        if (!reader->passed) {
-            reader->passed = true;
-            hub->passed += reader->counted ? reader->weight : 0;
-            uncount_locked(hub, reader);
-        }
+        hub->passed += uncount_locked(hub, reader);
         status = FW_EEND;
         goto done;
     }
@@ -362,8 +359,7 @@ void fw_batch_release(struct fw_batch *batch)
 bool fw_hub_ready(struct fw_hub *hub, const struct fw_reader *reader)
 {
     fw_hub_lock(hub);
-    bool ready = reader->sequence != bound_locked(hub, reader) || is_ending_locked(hub, reader) ||
-                 has_passed_locked(hub, reader);
+    bool ready = reader->sequence != bound_locked(hub, reader) || is_ending_locked(hub, reader);
     fw_hub_unlock(hub);
     return ready;
 }
@@ -395,8 +391,7 @@ enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader)
 void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader)
 {
     fw_hub_lock(hub);
-    if (!hub->closed)
-        uncount_locked(hub, reader);
+    uncount_locked(hub, reader);
     if (reader->end > hub->log.head)
         reader->end = hub->log.head;
     fw_hub_unlock(hub);

@@ -33,17 +33,6 @@ struct fw_batch {
     struct fw_frame *frames[FW_BATCH_FRAMES];
 };
 
-/* How a reader begins. */
-enum fw_join {
-    FW_JOIN_LIVE,    /* at the head */
-    FW_JOIN_RESUMED, /* behind the event that it had last: nothing is missing */
-    FW_JOIN_EVICTED, /* that event is too old; it begins with the oldest that there is, as in all cases below */
-    FW_JOIN_EPOCH,   /* the id is of another hub */
-    FW_JOIN_FUTURE,  /* the id is of this hub, which has not published so much */
-    FW_JOIN_INVALID, /* it is no id */
-    FW_JOINS
-};
-
 enum fw_fate {
     FW_FATE_NONE,     /* it does not */
     FW_FATE_PRUNED,   /* more was waiting for it than the limits allow */

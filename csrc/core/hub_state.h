@@ -3,7 +3,7 @@
 #define FW_CORE_HUB_STATE_H
 
 #include "core/alloc.h"
-#include "core/hub.h"
+#include "core/log.h"
 
 #include <pthread.h>
 

@@ -29,6 +29,17 @@
 
 #define FW_FOREVER UINT64_MAX /* the `end` of a reader that may read whatever comes */
 
+/* How a reader begins. */
+enum fw_join {
+    FW_JOIN_LIVE,    /* at the head */
+    FW_JOIN_RESUMED, /* behind the event that it had last: nothing is missing */
+    FW_JOIN_EVICTED, /* that event is too old; it begins with the oldest that there is, as in all cases below */
+    FW_JOIN_EPOCH,   /* the id is of another hub */
+    FW_JOIN_FUTURE,  /* the id is of this hub, which has not published so much */
+    FW_JOIN_INVALID, /* it is no id */
+    FW_JOINS
+};
+
 /* One client's place. The memory belongs to the caller; the fields belong to log and hub, guarded by the hub's lock
  * (`sequence` moves in the reader's own reads alone, so its owner may look at it between them). */
 struct fw_reader {

@@ -14,7 +14,7 @@ typedef struct {
     Client client;
     char coalesce;
     bool ended;        /* nothing will ever be read again */
-    int join;          /* an fw_join; -1 before it has joined */
+    int join;          /* an fw_join, FW_JOINS where the hub was closed, -1 before it has joined */
     enum fw_fate fate; /* once it has ended */
 } Subscription;
 
@@ -60,7 +60,7 @@ static PyObject *subscription_join(PyObject *op, PyObject *args)
     int join = bridge_join(self->state, self->bridges, loop, (struct fw_text){last_id, (size_t)size}, &self->client);
     if (join < 0)
         return NULL;
-    self->join = join;
+    self->join = self->client.reader.counted ? join : FW_JOINS;
     fork_warn(self->state, self->bridges);
     Py_RETURN_NONE;
 }
@@ -164,7 +164,7 @@ static PyMethodDef subscription_methods[] = {
 
 static PyObject *get_start(PyObject *op, void *Py_UNUSED(closure))
 {
-    static const char *const names[FW_JOINS] = {"live", "resumed", "evicted", "epoch", "future", "invalid"};
+    static const char *const names[] = {"live", "resumed", "evicted", "epoch", "future", "invalid", "closed"};
     int join = ((Subscription *)op)->join;
     return join < 0 ? Py_NewRef(Py_None) : PyUnicode_InternFromString(names[join]);
 }
@@ -180,17 +180,18 @@ static PyObject *get_id(PyObject *op, void *Py_UNUSED(closure))
 {
     Subscription *self = (Subscription *)op;
     char id[FW_ID_SIZE];
-    if (self->client.bridge == NULL || !self->bridges->has_history)
+    if (self->client.bridge == NULL || !self->bridges->has_history || self->join == FW_JOINS)
         Py_RETURN_NONE;
     fw_hub_id(self->client.bridge->hub, &self->client.reader, id);
     return PyUnicode_FromStringAndSize(id, FW_ID_SIZE);
 }
 
 static PyGetSetDef subscription_getset[] = {
-    {"start", get_start, NULL, "How it has joined: live, resumed, evicted, epoch, future or invalid; None before.",
-     NULL},
+    {"start", get_start, NULL,
+     "How it has joined: live, resumed, evicted, epoch, future, invalid or closed; None before.", NULL},
     {"fate", get_fate, NULL, "Why it has ended: pruned, history, finished or closed; None if the client left.", NULL},
-    {"id", get_id, NULL, "The id of the event in front of the next; None without a history, or when closed.", NULL},
+    {"id", get_id, NULL,
+     "The id of the event in front of the next; None without a history, and where it joined a closed one.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -1,0 +1,61 @@
+"""With which event a client comes back, and what is told of it to those who choose what it gets first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+_HEADER = b"last-event-id"
+_FIELD = "last_event_id"
+
+
+def last_event_id(scope: Mapping[str, Any]) -> bytes | None:
+    """The id in the header Last-Event-ID (WHATWG HTML, 9.2.4), else in the query; as it came, so it may be anything.
+
+    A first connection cannot set the header, and EventSource repeats the query when it comes back: so the header wins.
+    One that was sent more than once is joined (RFC 9110, 5.3), which is no id.
+    """
+    values = [value for name, value in scope.get("headers", ()) if name.lower() == _HEADER]
+    query = scope.get("query_string", b"")
+    if not any(values) and _FIELD.encode() in query:
+        found = parse_qs(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+        values = [value.encode("latin-1") for value in found.get(_FIELD, ())]
+    return b", ".join(values) or None
+
+
+class Start:
+    """What a callable `initial` is told about the stream that begins.
+
+    scope: the ASGI scope of its request.
+    requested: the id of the last event that the client had, or None if it came with none.
+    complete: whether the stream goes on right behind that event, so that the client misses nothing.
+    reason: why it does not, for a client that came with an id: evicted, epoch, future or invalid; else None.
+    """
+
+    __slots__ = ("complete", "reason", "requested", "scope")
+
+    def __init__(
+        self,
+        scope: Mapping[str, Any],
+        *,
+        requested: str | None = None,
+        complete: bool = False,
+        reason: str | None = None,
+    ) -> None:
+        self.scope = scope
+        self.requested = requested
+        self.complete = complete
+        self.reason = reason
+
+
+def checked_gap_event(name: str | None) -> str | None:
+    """Raises TypeError or ValueError."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"gap_event must be a str or None, not {type(name).__name__}")
+    if any(character in name for character in "\r\n\0"):
+        raise ValueError("gap_event must not contain CR, LF or NUL: it is one line on the wire")
+    name.encode()  # raises for a lone surrogate
+    return name

@@ -1,0 +1,167 @@
+"""One client from its registration to its end, whoever sends: how its stream begins, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _exit, _limits
+from ._age import Age, ages_of
+from ._core import Chunk, Subscription, wire
+from ._resume import Start, last_event_id
+
+if TYPE_CHECKING:
+    from .broadcaster import Broadcaster
+
+Pairs = list[tuple[str, Any]]
+MakeInitial = Callable[[Start], Pairs | Awaitable[Pairs]]
+Initial = Pairs | MakeInitial | None
+Part = TypeVar("Part", Chunk, bytes)
+
+_GAPS = ("evicted", "epoch", "future", "invalid")
+
+_count = itertools.count(1)
+_log = logging.getLogger("fastware_sse")
+
+
+class Client:
+    """What on_connect and on_disconnect are told about a client. To be read only.
+
+    id: its number in this process, from 1.
+    connected_at: seconds since 1970.
+    events, bytes: broadcast events that were handed on for it until now, and their text.
+    resume: None for a client that came with no id; "complete" for one that missed nothing; else the reason.
+    reason: None while it is connected, then why its stream has ended: left (by the client, or an error on the way),
+        pruned, history (it passed the client while that caught up), closed, shutdown, max_age or send_timeout.
+    """
+
+    __slots__ = ("_session", "connected_at", "id")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.id = next(_count)
+        self.connected_at = time.time()
+
+    @property
+    def events(self) -> int:
+        return self._session.subscription.events
+
+    @property
+    def bytes(self) -> int:
+        return self._session.subscription.bytes
+
+    @property
+    def resume(self) -> str | None:
+        start = self._session.subscription.start
+        return "complete" if start == "resumed" else start if start in _GAPS else None
+
+    @property
+    def reason(self) -> str | None:
+        return self._session.reason
+
+    def __repr__(self) -> str:
+        return f"<Client {self.id}, {self.reason or 'connected'}, {self.events} events, {self.bytes} bytes>"
+
+
+class Session:
+    """To be made when the response is, begun when its first part is asked for, and ended with it."""
+
+    __slots__ = ("_age", "_broadcaster", "_client", "_entry", "_last_id", "_scope", "_why", "reason", "subscription")
+
+    def __init__(self, broadcaster: Broadcaster, scope: Mapping[str, Any]) -> None:
+        self.subscription: Subscription = broadcaster._subscribe()
+        self.reason: str | None = None
+        self._broadcaster = broadcaster
+        self._scope: Mapping[str, Any] | None = scope
+        self._last_id = last_event_id(scope) if broadcaster._history else None
+        self._entry = _exit.enter(broadcaster, asyncio._get_running_loop())
+        self._age: Age | None = None
+        self._client: Client | None = None
+        self._why = "shutdown"  # what it means that the stream was told to finish
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Register the client."""
+        broadcaster = self._broadcaster
+        self.subscription.join(loop, self._last_id)
+        _limits.begin()
+        if self._entry is not None and self._entry.is_late:
+            self.subscription.finish()
+        if broadcaster._max_age is not None:
+            self._age = ages_of(loop).enter(self, broadcaster._max_age)
+        if broadcaster._on_connect is not None or broadcaster._on_disconnect is not None:
+            self._client = Client(self)
+            self._tell(broadcaster._on_connect, "on_connect")
+
+    async def first(self, initial: list[Part] | MakeInitial, join: Callable[[list[Chunk]], list[Part]]) -> list[Part]:
+        """What the stream begins with; from begin() on, so that no event falls between it and the stream.
+
+        In this order, so that a cut anywhere loses nothing: `retry`, a gap, the initial events, and only then the id
+        from which the client comes back next time.
+
+        initial: what join() has made of the initial events, or what makes them.
+        """
+        start = self._start()
+        head = self._broadcaster._retry_chunks() + self._gap_chunks(start)
+        if callable(initial):
+            made = initial(start)
+            if inspect.isawaitable(made):
+                made = await made
+            initial = join(self._broadcaster._initial_chunks(made))
+        self._scope = self._last_id = None  # may be large, and the stream may live for days
+        here = self.subscription.id
+        return join(head) + initial + join([] if here is None else [Chunk(wire(id=here))])
+
+    def expire(self) -> None:
+        """The stream has reached its age."""
+        self._why = "max_age"
+        self.subscription.end()
+
+    def end(self, why: str = "left") -> None:
+        """Unregister the client, for the reason `why` if its stream was not over. Idempotent."""
+        if self.reason is not None:
+            return
+        self.subscription.close()
+        fate = self.subscription.fate
+        self.reason = why if fate is None else self._why if fate == "finished" else fate
+        if self._age is not None:
+            self._age.leave()
+        if self._entry is not None:
+            self._entry.leave()
+        if self._client is not None:
+            self._tell(self._broadcaster._on_disconnect, "on_disconnect")
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the server waits for this stream in order to stop."""
+        return self._entry is not None and self._entry.is_late
+
+    def _start(self) -> Start:
+        scope = self._scope or {}
+        requested = last_event_id(scope) if self._last_id is None else self._last_id
+        how = self.subscription.start
+        return Start(
+            scope,
+            requested=None if requested is None else requested.decode("latin-1"),
+            complete=how == "resumed",
+            reason=how if how in _GAPS else None,
+        )
+
+    def _gap_chunks(self, start: Start) -> list[Chunk]:
+        event = self._broadcaster._gap_event
+        if start.reason is None or event is None:
+            return []
+        known = None if start.reason == "invalid" else start.requested
+        return [Chunk(wire(event, {"reason": start.reason, "last_event_id": known}))]
+
+    def _tell(self, hook: Callable[[Client], object] | None, name: str) -> None:
+        if hook is None:
+            return
+        try:
+            hook(self._client)  # type: ignore[arg-type]  # there is one
+        except Exception:
+            _log.exception("%s() of a Broadcaster failed", name)
