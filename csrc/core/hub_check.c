@@ -34,7 +34,7 @@ void fw_hub_check(struct fw_hub *hub)
         }
         const struct fw_reader *previous = NULL;
         for (const struct fw_reader *reader = slot->readers; reader != NULL; reader = reader->next) {
-            CHECK(reader->in_slot && reader->range == NULL && !reader->catches_up && !reader->passed);
+            CHECK(reader->in_slot && reader->range == NULL && !reader->catches_up);
             CHECK(reader->sequence == sequence && reader->previous == previous && sequence <= reader->end);
             /* The promise that makes pruning exact. */
             CHECK(hub->limits.events == 0 || log->head - sequence <= hub->limits.events);

@@ -51,7 +51,6 @@ struct fw_reader {
     uint32_t weight;        /* how many clients it stands for */
     bool in_slot;
     bool catches_up; /* in the history: in no slot, until it reaches the head */
-    bool passed;     /* the history passed it while it did */
     bool counted;    /* still part of the hub's client count */
 };
 
