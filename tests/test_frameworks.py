@@ -1,5 +1,6 @@
 """Which framework a request is from, told by its type alone, and what is said where there is none."""
 
+import asyncio
 from typing import Any
 
 import aiohttp.web
@@ -15,6 +16,7 @@ from support import open_stream, request, run_python
 from fastware_sse import Broadcaster
 from fastware_sse._frameworks import adapter_of
 from fastware_sse._reply import Reply
+from fastware_sse._session import Session
 
 REQUESTS = {
     starlette.requests.Request: "starlette",
@@ -104,13 +106,20 @@ async def test_an_overridden_event_generator_is_for_fastware_alone() -> None:
         Reply(own)
 
 
+async def first_bodies(reply: Reply) -> list[bytes]:
+    session = Session(reply.broadcaster, {})
+    session.begin(asyncio.get_running_loop())
+    bodies = await reply.first_bodies(session)
+    session.end()
+    return bodies
+
+
 async def test_an_overridden_format_is_for_all() -> None:
     class Shouting(Broadcaster):
         def _format_sse(self, event: str, data: Any) -> str:
             return f"data: {data.upper()}\n\n"
 
-    reply = Reply(Shouting(strict=False), initial=[("a", "x")])
-    assert await reply.first_bodies({}) == [b"data: X\n\n"]
+    assert await first_bodies(Reply(Shouting(strict=False), initial=[("a", "x")])) == [b"data: X\n\n"]
 
 
 async def test_a_subclass_that_skips_init_is_served() -> None:
@@ -118,4 +127,4 @@ async def test_a_subclass_that_skips_init_is_served() -> None:
         def __init__(self) -> None:
             pass
 
-    assert await Reply(Lazy()).first_bodies({}) == [b":\n\n"]
+    assert await first_bodies(Reply(Lazy())) == [b":\n\n"]

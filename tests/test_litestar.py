@@ -98,7 +98,7 @@ async def test_an_event_stream_is_a_return_value_too() -> None:
 async def test_a_wrong_initial_event_raises_in_the_handler() -> None:
     @get("/events")
     async def events(request: Request) -> ASGIApp:
-        for wrong in ([("a\nb", "")], lambda start: []):
+        for wrong in ([("a\nb", "")], {"a": "b"}):
             with pytest.raises((ValueError, TypeError)):
                 await broadcaster.stream(request, initial=wrong)
         return await broadcaster.stream(request)

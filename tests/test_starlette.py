@@ -212,7 +212,7 @@ async def test_what_fastapi_injects_lives_as_long_as_the_stream() -> None:
         ({"initial": [("a\nb", "x")]}, ValueError),
         ({"initial": [("a", b"x")]}, TypeError),
         ({"initial": [("a", "\ud800")]}, UnicodeEncodeError),
-        ({"initial": lambda start: []}, TypeError),
+        ({"initial": {"a": "x"}}, TypeError),
         ({"headers": {"Content-Length": "1"}}, ValueError),
         ({"headers": {"X-A": "a\r\nb: c"}}, ValueError),
         ({"send_timeout": 0}, ValueError),
