@@ -63,17 +63,22 @@ static void check_reads(struct fw_reader *reader, uint64_t first, uint64_t last)
     fw_batch_release(&batch);
 }
 
-static void open_hub(uint64_t events, uint64_t bytes)
+static void open_with_history(uint64_t events, uint64_t bytes, uint64_t history)
 {
     hub = sample_hub();
-    CHECK_EQ(fw_hub_set_limits(hub, (struct fw_limits){events, bytes}, (struct fw_history){0}), FW_OK);
+    CHECK_EQ(fw_hub_set_limits(hub, (struct fw_limits){events, bytes}, (struct fw_history){.events = history}), FW_OK);
     fw_hub_join(hub, &slow, 1);
+}
+
+static void open_hub(uint64_t events, uint64_t bytes)
+{
+    open_with_history(events, bytes, 0);
 }
 
 static void close_hub(void)
 {
     fw_hub_leave(hub, &slow);
-    CHECK_EQ(fw_hub_counts(hub).frames, 0);
+    CHECK_EQ(fw_hub_counts(hub).frames, fw_hub_counts(hub).history_events);
     fw_hub_unref(hub);
 }
 
@@ -107,6 +112,21 @@ static void the_hub_is_closed(void)
 static void a_large_event_comes(void)
 {
     CHECK_EQ(publish(5000), 1); /* and prunes */
+}
+
+static void other_comes_back(void)
+{
+    char text[FW_ID_SIZE];
+    struct fw_id id;
+    fw_hub_id(hub, &(struct fw_reader){.sequence = 2}, text);
+    CHECK_EQ(fw_id_parse((struct fw_text){text, sizeof text}, &id), FW_OK);
+    CHECK_EQ(fw_hub_resume(hub, &other, 10, &id), FW_JOIN_RESUMED);
+}
+
+static void other_comes_to_the_head(void)
+{
+    other_comes_back();
+    check_reads(&other, 2, fw_hub_counts(hub).head);
 }
 
 static void others_grew_the_ring(void)
@@ -195,6 +215,24 @@ static void the_hub_was_closed_instead_of_pruning(void)
     close_hub();
 }
 
+/* Live since a moment ago or not yet, it gets the event, and is not pruned with those who were there before. */
+static void another_came_back(void)
+{
+    void (*const ways[])(void) = {other_comes_back, other_comes_to_the_head};
+    for (size_t i = 0; i < 2; i++)
+        for (int growth = 0; growth < 2; growth++) {
+            uint64_t sequence = growth ? 15 : 5;
+            open_with_history(growth ? 0 : 5, 0, 100);
+            publish_many(sequence, 30);
+            CHECK_EQ(publish_and(30, ways[i], sequence), growth ? 0 : 1);
+            CHECK_EQ(fw_hub_counts(hub).clients, growth ? 11 : 10);
+            check_reads(&other, i == 0 ? 2 : sequence, sequence + 1);
+            check_reads(&slow, 0, growth ? sequence + 1 : sequence);
+            fw_hub_leave(hub, &other);
+            close_hub();
+        }
+}
+
 static void memory_ends_at_the_second_look(void)
 {
     for (int growth = 0; growth < 2; growth++) {
@@ -228,6 +266,7 @@ int main(void)
     RUN(another_event_pruned_first);
     RUN(more_is_owed_than_before);
     RUN(the_hub_was_closed_instead_of_pruning);
+    RUN(another_came_back);
     RUN(memory_ends_at_the_second_look);
     return 0;
 }

@@ -103,11 +103,12 @@ static void a_hub_goes_with_the_last_of_many_threads(void)
 static struct {
     struct fw_hub *hub;
     bool finishes;                    /* whether readers are also finished one by one */
+    bool resumes;                     /* whether they come back, to a hub with a history */
     _Atomic uint64_t order[ALL];      /* by sequence: the number of the event, as anyone saw it first; 0: nobody yet */
     uint64_t pruned[ALL];             /* by sequence: the weight that this publish says it pruned */
     _Atomic uint64_t was_pruned[ALL]; /* and the weight of the readers that found themselves pruned by it */
     uint64_t sequences[PUBLISHERS][EVENTS]; /* what each publisher was told */
-    _Atomic uint64_t published, read, ends, prefixes;
+    _Atomic uint64_t published, read, ends, prefixes, passed, joins[FW_JOINS];
 } torture;
 
 static uint64_t number_of(size_t publisher, size_t event)
@@ -129,7 +130,8 @@ static void *publish_all(void *argument)
     size_t publisher = (size_t)argument;
     for (size_t i = 0; i < EVENTS; i++) {
         struct fw_published published;
-        struct fw_frame *frame = sample_frame(number_of(publisher, i), i % 50 == 0 ? 3000 : 0);
+        struct fw_frame *frame = NULL;
+        CHECK_EQ(sample_format(number_of(publisher, i), i % 50 == 0 ? 3000 : 0, torture.resumes, &frame), FW_OK);
         CHECK_EQ(fw_hub_publish(torture.hub, frame, &published), FW_OK);
         fw_frame_unref(frame);
         torture.sequences[publisher][i] = published.sequence;
@@ -149,10 +151,45 @@ struct place {
     uint64_t next;
 };
 
+/* As a client that was here before, and had the events up to place->next. */
+static void come_back(struct place *place, uint32_t weight)
+{
+    char text[FW_ID_SIZE];
+    struct fw_id id;
+    fw_hub_id(torture.hub, &(struct fw_reader){.sequence = place->next}, text);
+    CHECK_EQ(fw_id_parse((struct fw_text){text, sizeof text}, &id), FW_OK);
+    enum fw_join join = fw_hub_resume(torture.hub, &place->reader, weight, &id);
+    atomic_fetch_add(&torture.joins[join], weight);
+    if (join == FW_JOIN_RESUMED) {
+        CHECK_EQ(place->reader.sequence, place->next);
+    } else if (join == FW_JOIN_EVICTED) {
+        CHECK(place->reader.sequence > place->next);
+    } else {
+        CHECK(join == FW_JOIN_LIVE && fw_hub_counts(torture.hub).closed);
+    }
+}
+
+static void enter_place(struct place *place, uint32_t weight, bool resumes)
+{
+    if (resumes)
+        come_back(place, weight);
+    else
+        fw_hub_join(torture.hub, &place->reader, weight);
+    place->joined = true;
+    place->finished = false;
+    place->next = place->reader.sequence;
+}
+
 static void leave_place(struct place *place, bool at_end)
 {
+    bool has_passed = fw_hub_fate(torture.hub, &place->reader) == FW_FATE_PASSED;
+    CHECK(!has_passed || torture.resumes);
     fw_hub_leave(torture.hub, &place->reader);
     place->joined = false;
+    if (at_end && has_passed) { /* it is told so wherever it stands */
+        atomic_fetch_add(&torture.passed, place->reader.weight);
+        return;
+    }
     /* The memory is ours again, and `end` tells what became of the reader. */
     uint64_t end = place->reader.end;
     if (end == FW_FOREVER) {
@@ -182,8 +219,10 @@ static void read_place(struct place *place, size_t max_events)
         CHECK_EQ(status, FW_OK);
         CHECK_EQ(batch.first, place->next);
         CHECK(batch.last > batch.first && batch.last - batch.first == batch.count && batch.count <= max_events);
-        for (size_t i = 0; i < batch.count; i++)
+        for (size_t i = 0; i < batch.count; i++) {
             record(batch.first + i, sample_number(batch.frames[i]));
+            CHECK(!torture.resumes || sample_id(batch.frames[i]).position == batch.first + i + 1);
+        }
         place->next = batch.last;
         atomic_fetch_add(&torture.read, batch.count);
         fw_batch_release(&batch);
@@ -200,10 +239,7 @@ static void *read_at_random(void *argument)
         struct place *place = &places[random_below(&state, READERS)];
         uint64_t kind = random_below(&state, 400);
         if (!place->joined && late_joins != 0) {
-            fw_hub_join(torture.hub, &place->reader, 1 + (uint32_t)random_below(&state, 3));
-            place->joined = true;
-            place->finished = false;
-            place->next = place->reader.sequence;
+            enter_place(place, 1 + (uint32_t)random_below(&state, 3), torture.resumes && kind % 4 != 0);
             late_joins -= closed;
         } else if (place->joined && kind == 0) {
             leave_place(place, false);
@@ -243,14 +279,15 @@ static void check_order(uint64_t head)
         CHECK_EQ(torture.pruned[sequence], torture.was_pruned[sequence]);
 }
 
-static void torture_with(struct fw_limits limits, bool finishes)
+static void torture_with(struct fw_limits limits, struct fw_history history, bool finishes)
 {
     pthread_t publishers[PUBLISHERS], readers[READING_THREADS];
     uint64_t state = SEED(), pruned = 0;
     memset(&torture, 0, sizeof torture);
     torture.finishes = finishes;
+    torture.resumes = history.events != 0;
     torture.hub = sample_hub();
-    CHECK_EQ(fw_hub_set_limits(torture.hub, limits, (struct fw_history){0}), FW_OK);
+    CHECK_EQ(fw_hub_set_limits(torture.hub, limits, history), FW_OK);
     for (size_t i = 0; i < READING_THREADS; i++)
         start(&readers[i], read_at_random, (void *)(size_t)random_next(&state));
     for (size_t i = 0; i < PUBLISHERS; i++)
@@ -264,7 +301,8 @@ static void torture_with(struct fw_limits limits, bool finishes)
     join(readers, READING_THREADS);
 
     struct fw_hub_counts counts = fw_hub_counts(torture.hub);
-    CHECK(counts.closed && counts.clients == 0 && counts.frames == 0 && counts.bytes == 0);
+    CHECK(counts.closed && counts.clients == 0);
+    CHECK(counts.frames == counts.history_events && counts.bytes == counts.history_bytes);
     fw_hub_check(torture.hub);
     check_order(counts.head);
     for (size_t i = 0; i < ALL; i++)
@@ -273,27 +311,46 @@ static void torture_with(struct fw_limits limits, bool finishes)
            torture.read, torture.ends, pruned);
     CHECK(torture.read != 0 && torture.ends != 0);
     CHECK(limits.events == 0 || (pruned != 0 && torture.prefixes != 0));
+    if (torture.resumes) {
+        printf("torture: %" PRIu64 " resumed, %" PRIu64 " evicted, %" PRIu64 " passed\n", counts.joins[FW_JOIN_RESUMED],
+               counts.joins[FW_JOIN_EVICTED], counts.passed);
+        CHECK(counts.history_events != 0 && counts.history_events <= history.events);
+        CHECK_EQ(counts.joins[FW_JOIN_RESUMED], torture.joins[FW_JOIN_RESUMED]);
+        CHECK_EQ(counts.joins[FW_JOIN_EVICTED], torture.joins[FW_JOIN_EVICTED]);
+        CHECK(counts.joins[FW_JOIN_RESUMED] != 0 && counts.joins[FW_JOIN_EVICTED] != 0);
+        CHECK(counts.passed != 0 && counts.passed <= torture.passed); /* not those in the closed hub */
+    }
     fw_hub_unref(torture.hub);
 }
 
 static void readers_that_overflow(void)
 {
-    torture_with((struct fw_limits){.events = 64}, false);
+    torture_with((struct fw_limits){.events = 64}, (struct fw_history){0}, false);
 }
 
 static void readers_that_overflow_at_once(void)
 {
-    torture_with((struct fw_limits){.events = 2}, false);
+    torture_with((struct fw_limits){.events = 2}, (struct fw_history){0}, false);
 }
 
 static void readers_with_a_byte_limit_that_are_finished(void)
 {
-    torture_with((struct fw_limits){.bytes = 8000}, true);
+    torture_with((struct fw_limits){.bytes = 8000}, (struct fw_history){0}, true);
 }
 
 static void readers_without_limit(void)
 {
-    torture_with((struct fw_limits){0, 0}, false);
+    torture_with((struct fw_limits){0}, (struct fw_history){0}, false);
+}
+
+static void readers_that_come_back(void)
+{
+    torture_with((struct fw_limits){.events = 64}, (struct fw_history){.events = 500}, false);
+}
+
+static void readers_that_come_back_and_are_finished(void)
+{
+    torture_with((struct fw_limits){.bytes = 8000}, (struct fw_history){.events = 1000, .bytes = 30000}, true);
 }
 
 int main(void)
@@ -304,5 +361,7 @@ int main(void)
     RUN(readers_that_overflow_at_once);
     RUN(readers_with_a_byte_limit_that_are_finished);
     RUN(readers_without_limit);
+    RUN(readers_that_come_back);
+    RUN(readers_that_come_back_and_are_finished);
     return 0;
 }
