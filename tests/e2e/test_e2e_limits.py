@@ -1,22 +1,26 @@
 """As many connections as a server was started for: what becomes of one more, and the warning before."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 from client import connect
 from granian.server.embed import Server as EmbeddedServer
 from granian.server.mp import MPServer
+from h2client import Http2Connection
 from servers import Server, granian, reserve_port, running, running_script, uvicorn
 
 pytestmark = pytest.mark.e2e
 
 APP = "asgi_knobs"
 LIMIT = 20
+PAGE = (Path(__file__).parents[2] / "docs" / "servers.md").read_text(encoding="utf-8")
 
 
 async def warned(server: Server, clients: int, limit: int, consequence: str) -> None:
     """Wait for the warning, and see that there is one."""
     counted = f"{clients} SSE clients, near the limit of {limit} connections"
+    assert consequence in PAGE
     await server.logged(f"{counted} (clients of HTTP/1.1 have one each): {consequence}")
     assert server.log.count("near the limit") == 1
 
@@ -35,6 +39,22 @@ async def test_granian_answers_no_more_than_its_backpressure(loop: str) -> None:
         assert late.status is None
         streams[0].connection.close()
         await late.head()
+
+
+async def test_granian_counts_idle_connections_and_counts_one_of_http2_once() -> None:
+    async with running(granian("asyncio", "--backpressure", str(LIMIT)), APP) as server:
+        shared = await connect(server.port, Http2Connection)
+        for stream in [shared.send("GET", "/events") for _ in range(2 * LIMIT)]:
+            await stream.head()
+        idle = [await connect(server.port) for _ in range(LIMIT - 1)]
+        for connection in idle:
+            await connection.request("GET", "/status")
+        late = (await connect(server.port)).send("GET", "/status")
+        for connection in idle:
+            await connection.request("GET", "/status")
+        assert late.status is None
+        idle[0].close()
+        await late.end()
 
 
 async def test_uvicorn_refuses_more_than_its_limit() -> None:

@@ -114,7 +114,8 @@ async def test_a_client_that_leaves_is_not_counted_any_more(cell: Cell) -> None:
             for connection in {stream.connection for stream in leaving}:
                 leave(connection)
             await server.has_clients(10)
-        for connection in {stream.connection for stream in leaving}:
+        for connection in {stream.connection for stream in leaving}:  # half closed: the server closes its half
+            await connection.closed()
             connection.close()
         await server.burst("still here")
         await all_got(staying, ["still here"])

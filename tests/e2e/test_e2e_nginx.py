@@ -118,6 +118,23 @@ async def test_events_arrive_at_once_who_leaves_is_noticed_and_the_end_is_clean(
         server.assert_no_complaint()
 
 
+@pytest.mark.parametrize("way", ["defaults", "tuned"])
+async def test_an_application_that_dies_looks_like_one_that_ends_unless_nginx_speaks_http_1_1_to_it(
+    way: str, tmp_path: Path
+) -> None:
+    async with running(UVICORN, APP) as server, proxied(server.port, tmp_path) as ports:
+        stream = (await connect(ports[0])).send("GET", f"/{way}/")
+        await server.has_clients(1)
+        await server.burst("the last")
+        await all_got([stream], ["the last"])
+        await server.kill()
+        if way == "defaults":
+            await stream.end()
+        else:
+            await stream.connection.closed()
+            assert not stream.complete
+
+
 async def test_heartbeats_keep_an_idle_stream_open_for_longer_than_nginx_waits(tmp_path: Path) -> None:
     options = {"BROADCASTER": '{"heartbeat_interval": 0.2}'}
     async with running(UVICORN, APP, **options) as server, proxied(server.port, tmp_path) as ports:
