@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
-from . import _exit, _limits
+from . import _exit, _limits, _workers
 from ._deadline import deadlines_of
 from ._stream import BODY_BYTES, running_loop
 
@@ -139,6 +139,7 @@ class Request:
         try:
             subscription.join(self._loop)
             _limits.begin()
+            _workers.begin()
             if entry is not None and entry.is_late:
                 subscription.finish()
             try:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Never, TypeVar
 
-from . import _exit, _limits
+from . import _exit, _limits, _workers
 from ._core import Chunk, Subscription
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ async def event_stream(
     subscription.join(running_loop())
     try:
         _limits.begin()
+        _workers.begin()
         if entry is not None and entry.is_late:
             subscription.finish()
         for part in first:
@@ -139,6 +140,7 @@ async def queue_stream(
     broadcaster._queue_streams.add(run)
     try:
         _limits.begin()
+        _workers.begin()
         for chunk in first:
             yield chunk
         while True:

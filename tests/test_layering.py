@@ -67,6 +67,7 @@ PYTHON_RUNGS = [
     "_core",
     "_exit",
     "_limits",
+    "_workers",
     "_fork",
     "_stream",
     "_frameworks",
