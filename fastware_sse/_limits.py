@@ -54,13 +54,13 @@ def _lowest() -> Limit | None:
     if files != resource.RLIM_INFINITY:
         limits.append(Limit(files, "the process may not open more files (ulimit -n)"))
     try:
-        limits.extend(filter(None, map(_of_server, _frames())))
+        limits.extend(filter(None, map(_of_server, frames())))
     except Exception:  # not our code, so it may be anything
         _log.debug("the server's limit of connections could not be found", exc_info=True)
     return min(limits, default=None)
 
 
-def _frames() -> Iterator[FrameType]:
+def frames() -> Iterator[FrameType]:
     """What runs now: the functions that have called us, the one that runs the event loop among them, and the tasks."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:

@@ -14,7 +14,7 @@ from ._session import Initial, MakeInitial, Session
 from ._stream import HEADERS, joined, merged
 from .broadcaster import Broadcaster
 
-_DEFAULTS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_DEFAULTS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 _NOT_YOURS = {b"content-type", b"content-length"} | {
     # These speak of one connection; HTTP/2 forbids them.
     b"connection",

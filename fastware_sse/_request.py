@@ -28,22 +28,23 @@ _log = logging.getLogger("fastware_sse")
 
 
 class Request:
-    """One HTTP request. Its own task sends; the watcher cancels that task when the client leaves, and a deadline when a
-    send is blocked for too long."""
+    """One HTTP request. Its own task watches for the client to leave; another one sends, since resuming a task costs as
+    much as it has frames, and the request's own has those of all middleware. A deadline ends a send that is blocked."""
 
     __slots__ = (
-        "_cancels",
         "_deadlines",
         "_expired",
         "_left",
         "_loop",
+        "_over",
         "_receive",
         "_reply",
         "_scope",
         "_send",
+        "_sender",
         "_started",
-        "_task",
         "_unyielded",
+        "_watcher",
     )
 
     def __init__(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,9 +53,10 @@ class Request:
         self._receive = receive
         self._send = send
         self._loop = running_loop()
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._sender: asyncio.Task[None]
+        self._watcher: asyncio.Task[Any] | None = None  # inside receive()
         self._deadlines = deadlines_of(self._loop, reply.send_timeout)
-        self._cancels = 0  # of the task, by us: above 0 it has nothing to do but to end
+        self._over = False  # the sender has nothing to do but to end
         self._left = False  # the client has gone, or cannot be reached: nothing more is sent
         self._expired = False
         self._started = False
@@ -63,50 +65,74 @@ class Request:
     async def run(self) -> None:
         """Answer the request. Raises nothing but the cancellation of a request that has no answer yet: servers log what
         is raised, and take a return best."""
-        head = self._scope["method"] == "HEAD"
+        self._sender = self._loop.create_task(self._respond())
         # HEAD is over at once, and some servers say before that that the client has gone.
-        watcher = None if head else self._loop.create_task(self._watch())
-        try:
-            refusal = await self._reply.refusal(self._scope)
-            if refusal is not None:
-                await self._answer(*refusal)
-            elif head:
-                await self._start()
-                await self._deliver({"type": "http.response.body", "body": b"", "more_body": False})
-            else:
-                await self._stream()
-        except asyncio.CancelledError:
-            if not self._cancels:
-                raise
-        except OSError:
-            _log.debug("send() failed; the client counts as gone", exc_info=True)
-        except Exception:
-            _log.exception("an EventStream could not send its response")
-        finally:
-            if watcher is not None:
-                watcher.cancel()
-            for _ in range(self._cancels):
-                self._task.uncancel()
+        watching = self._scope["method"] != "HEAD"
+        cancelled = False
+        while not self._sender.done():
+            try:
+                if not watching:
+                    await asyncio.wait({self._sender})
+                elif await self._client_leaves():
+                    watching = False
+                    self._left = True
+                    self._end()
+            except asyncio.CancelledError:
+                watching = False
+                cancelled = True
+                self._end()
+        if cancelled and self._sender.cancelled():
+            raise asyncio.CancelledError
 
-    async def _watch(self) -> None:
-        """The one reader of receive(): takes what is left of the request's body, then waits for the end."""
+    async def _client_leaves(self) -> bool:
+        """Wait for that; False: the response has ended before. The one reader of receive(), which also takes what is
+        left of the request's body."""
+        task = self._watcher = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._sender.add_done_callback(self._wake)
         try:
             while (await self._receive())["type"] != "http.disconnect":
                 await asyncio.sleep(0)  # even if receive() never waits, others have their turn
+        except asyncio.CancelledError:
+            if self._watcher is not None:
+                raise
         except Exception:
             _log.debug("receive() failed; the client counts as gone", exc_info=True)
-        self._left = True
-        self._cancel()
+        finally:
+            woken = self._watcher is None
+            self._watcher = None
+            if woken:
+                task.uncancel()
+        return not woken
+
+    def _wake(self, sender: asyncio.Task[None]) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
 
     def expire(self) -> None:
         """A send was blocked for `send_timeout` seconds."""
         _log.debug("dropped an SSE client that has stopped reading")
         self._expired = True
-        self._cancel()
+        self._end()
 
-    def _cancel(self) -> None:
-        self._cancels += 1
-        self._task.cancel()
+    def _end(self) -> None:
+        self._over = True
+        self._sender.cancel()
+
+    async def _respond(self) -> None:
+        try:
+            refusal = await self._reply.refusal(self._scope)
+            if refusal is not None:
+                await self._answer(*refusal)
+            elif self._scope["method"] == "HEAD":
+                await self._start()
+                await self._deliver({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await self._stream()
+        except OSError:
+            _log.debug("send() failed; the client counts as gone", exc_info=True)
+        except Exception:
+            _log.exception("an EventStream could not send its response")
 
     async def _stream(self) -> None:
         session = Session(self._reply.broadcaster, self._scope)
@@ -127,7 +153,7 @@ class Request:
             while True:
                 for chunk in subscription:
                     await self._body(chunk.encode())
-                waiter = None if self._cancels else subscription.park()  # see _deliver()
+                waiter = None if self._over else subscription.park()  # see _deliver()
                 if waiter is None:
                     break
                 await waiter
@@ -154,7 +180,7 @@ class Request:
         await self._deliver({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _deliver(self, message: Message) -> None:
-        if self._cancels:
+        if self._over:
             raise asyncio.CancelledError  # again: somebody has swallowed it
         self._deadlines.begin(self)
         try:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _exit, _limits
+from . import _exit, _limits, _workers
 from ._age import Age, ages_of
 from ._core import Chunk, Subscription, wire
 from ._resume import Start, last_event_id
@@ -89,6 +89,7 @@ class Session:
         broadcaster = self._broadcaster
         self.subscription.join(loop, self._last_id)
         _limits.begin()
+        _workers.begin()
         if self._entry is not None and self._entry.is_late:
             self.subscription.finish()
         if broadcaster._max_age is not None:

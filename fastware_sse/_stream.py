@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Never
 
-from . import _exit, _limits
+from . import _exit, _limits, _workers
 from ._core import Chunk
 from ._session import Initial, MakeInitial, Part, Session
 
@@ -145,6 +145,7 @@ async def queue_stream(
     broadcaster._queue_streams.add(run)
     try:
         _limits.begin()
+        _workers.begin()
         for chunk in first:
             yield chunk
         while True:

@@ -86,16 +86,13 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._theirs = cast(asyncio.Protocol, transport.get_protocol())
         self._task: asyncio.Task[Any] | None = asyncio.current_task()
-        self._lost = False
         transport.set_protocol(self)
 
     def leave(self) -> None:
-        """The stream has ended; from its task."""
-        task, self._task = self._task, None  # connection_lost() may be on its way
-        if not self._lost:
+        """The stream has ended."""
+        if self._task is not None:
+            self._task = None  # connection_lost() may be on its way
             self._transport.set_protocol(self._theirs)
-        elif task is not None:
-            task.uncancel()
 
     def expire(self) -> None:
         """A write was blocked for too long."""
@@ -104,9 +101,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._theirs.connection_lost(error)
-        self._lost = True
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     def data_received(self, data: bytes) -> None:
         self._theirs.data_received(data)

@@ -2,7 +2,7 @@
 
     app = EventStream(broadcaster)
 
-The request's own task sends; one more watches receive(), which is the only sign that the client has left. A send that
+The request's own task watches receive(), which is the only sign that the client has left; one more sends. A send that
 stays blocked is cancelled after `send_timeout`, since no ASGI server gives up on a client that has stopped reading.
 """
 

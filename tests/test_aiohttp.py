@@ -14,6 +14,7 @@ from aiohttp import web
 from support import message, permissive, turns
 
 from fastware_sse import Broadcaster
+from fastware_sse.aiohttp import Connection
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 OPENING = b"3\r\n:\n\n\r\n"  # as a chunk
@@ -127,9 +128,11 @@ async def serving(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     with contextlib.ExitStack() as stack:
-        yield Server(broadcaster, runner, stack)
-        broadcaster.close()
-        await runner.cleanup()
+        try:
+            yield Server(broadcaster, runner, stack)
+        finally:
+            broadcaster.close()
+            await runner.cleanup()
 
 
 # ---- the response ----
@@ -222,10 +225,20 @@ async def test_a_client_that_leaves_is_no_client_any_more(
 
 
 @pytest.mark.parametrize("leave", [Client.fin, Client.reset])
-async def test_a_client_that_leaves_while_a_write_to_it_waits(leave: Callable[[Client], None]) -> None:
-    async with serving(permissive(0)) as server:
+async def test_a_client_that_leaves_while_a_write_to_it_waits(
+    leave: Callable[[Client], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        kept.append(await broadcaster.stream(request))  # so that nothing is left to the collector
+        return kept[0]
+
+    caplog.set_level(logging.INFO, "aiohttp.access")
+    broadcaster = permissive(0)
+    kept: list[web.StreamResponse] = []
+    async with serving(broadcaster, handler) as server:
         leave(await server.blocked())
         await server.left()
+    assert len(caplog.records) == 1
 
 
 async def test_a_client_that_leaves_before_there_is_an_answer() -> None:
@@ -248,9 +261,34 @@ async def test_a_client_that_leaves_before_there_is_an_answer() -> None:
         assert broadcaster.stats()["total"] == 0
 
 
+async def test_a_connection_that_is_lost_after_the_stream_has_ended() -> None:
+    """With TLS the transport may have chosen whom to tell before there was an end."""
+
+    class Transport(asyncio.Transport):
+        protocol = asyncio.Protocol()
+
+        def get_protocol(self) -> asyncio.BaseProtocol:
+            return self.protocol
+
+        def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+            self.protocol = protocol
+
+    transport = Transport()
+    connection = Connection(transport)
+    assert transport.protocol is connection
+    connection.leave()
+    assert transport.protocol is Transport.protocol
+    connection.connection_lost(None)
+    await asyncio.sleep(0)  # it is not cancelled
+
+
 async def test_a_request_that_is_pipelined_is_answered_after_the_stream() -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        assert request.transport.get_protocol() is request.protocol  # nothing of the stream before is left
+        return await broadcaster.stream(request)
+
     broadcaster = permissive()
-    async with serving(broadcaster) as server:
+    async with serving(broadcaster, handler) as server:
         client = await server.stream(GET)
         await client.send(GET)
         broadcaster.broadcast("message", "x")
@@ -287,6 +325,31 @@ async def test_who_reads_again_gets_it_all() -> None:
         broadcaster.broadcast("message", "last")
         await client.read(message("last").encode() + b"\r\n")
         assert client.received.count(b"event: ") == broadcaster.stats()["events"]
+
+
+async def test_the_end_of_a_stream_waits_for_no_reader(caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        request.transport.set_write_buffer_limits(10_000_000)  # as long as this is so no write waits
+        transports.append(request.transport)
+        return await broadcaster.stream(request)
+
+    caplog.set_level(logging.INFO, "aiohttp.access")
+    broadcaster = permissive(0)
+    transports: list[asyncio.Transport] = []
+    async with serving(broadcaster, handler) as server:
+        client = await server.stream()
+        while not transports[0].get_write_buffer_size():
+            broadcaster.broadcast("message", "x" * 10_000)
+            await turns()
+        transports[0].set_write_buffer_limits(1)
+        broadcaster.close()
+        await turns(8)
+        assert not caplog.records
+        asyncio.get_running_loop().skipped += 2  # type: ignore[attr-defined]
+        await turns(8)
+        assert len(caplog.records) == 1
+        client.reset()
+        await server.left()
 
 
 # ---- the end of the server ----

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import logging
 import signal
 import weakref
@@ -616,6 +617,67 @@ async def test_a_send_that_is_not_a_coroutine() -> None:
         await blocked.end()
         reading.leave()
         await reading.end()
+
+
+async def test_a_receive_that_was_cancelled_is_not_called_again() -> None:
+    """It may go on raising that without having waited for anything."""
+
+    class Counting(Exchange):
+        calls = 0
+
+        async def receive(self) -> dict[str, Any]:
+            self.calls += 1
+            return await super().receive()
+
+    broadcaster = permissive()
+    exchange = Counting(EventStream(broadcaster))
+    await turns(8)
+    calls = exchange.calls
+    exchange.allowed = len(exchange.messages)  # the farewell takes its time
+    exchange.task.cancel()
+    await turns(8)
+    assert (exchange.task.done(), exchange.calls) == (False, calls)
+    await skip(1.5)
+    assert await exchange.task == 1
+
+
+async def test_events_are_sent_from_as_few_frames_however_deep_the_application_is() -> None:
+    def nested(app: Any, depth: int) -> Any:
+        async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope, receive, send)
+
+        return nested(wrapped, depth - 1) if depth else app
+
+    class Counting(Exchange):
+        async def send(self, message: dict[str, Any]) -> None:
+            self.frames = len(inspect.stack(0))
+            await super().send(message)
+
+    broadcaster = permissive()
+    exchanges = [Counting(nested(EventStream(broadcaster), depth)) for depth in (0, 20)]
+    await turns(8)
+    broadcaster.broadcast("message", "x")
+    broadcaster.close()
+    await turns()
+    assert [exchange.text for exchange in exchanges] == [":\n\n" + message("x")] * 2
+    assert exchanges[0].frames == exchanges[1].frames
+    for exchange in exchanges:
+        await exchange.end()
+
+
+@pytest.mark.parametrize("first", ["close", "leave"])
+@pytest.mark.parametrize("between", range(6))
+async def test_an_end_and_a_disconnect_at_the_same_time(first: str, between: int) -> None:
+    broadcaster = permissive()
+    app = EventStream(broadcaster)
+    exchanges = [await connect(app) for _ in range(3)]
+    for what in (first, {"close": "leave", "leave": "close"}[first]):
+        broadcaster.close() if what == "close" else [exchange.leave() for exchange in exchanges]
+        await turns(between)
+    for exchange in exchanges:
+        await exchange.end()
+    await turns()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_one_extra_task_a_stream() -> None:

@@ -76,6 +76,7 @@ PYTHON_RUNGS = [
     "_core",
     "_exit",
     "_limits",
+    "_workers",
     "_fork",
     "_resume",
     "_age",

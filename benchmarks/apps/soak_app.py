@@ -68,7 +68,8 @@ async def _publish() -> None:
         broadcaster.broadcast("tick", {"seq": seq, "text": TEXT})
 
 
-framework = create_app(router, lifespan=publishing)
+# With request_timing, fastware's default, RSS grows until its record of the last 10,000 requests is full.
+framework = create_app(router, lifespan=publishing, request_timing=False)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
