@@ -22,6 +22,7 @@ PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DESIGN = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
 SLOW_CLIENTS = (ROOT / "docs" / "slow-clients.md").read_text(encoding="utf-8")
+RESUME = (ROOT / "docs" / "resume.md").read_text(encoding="utf-8")
 
 # "Complete example" in the documentation of fastware's Broadcaster.
 DOCUMENTED = """\
@@ -163,6 +164,21 @@ def test_the_ladder_of_the_design_page_has_every_file() -> None:
     package = [*(ROOT / "fastware_sse").rglob("*.py"), *(ROOT / "fastware_sse").rglob("*.pyi")]
     in_python = {str(path.relative_to(ROOT)) for path in package}
     assert documented == in_c | in_python
+
+
+def test_the_reasons_of_the_resume_page_are_those_of_the_code() -> None:
+    gaps = [name.removeprefix("gaps_") for name in Broadcaster().stats() if name.startswith("gaps_")]
+    assert [row[0] for row in rows(RESUME, "| reason | what it means |")] == gaps
+    (told,) = re.findall(r"^\| `\.reason` \|.*$", RESUME, re.MULTILINE)
+    assert re.findall(r'"(\w+)"', told) == gaps
+
+    def ends(text: str, begin: str) -> list[str]:
+        sentence = re.sub(r"\([^)]*\)", "", " ".join(text.split())).partition(begin)[2].partition(".")[0]
+        return re.findall(r"\w+", sentence.replace(" or ", " "))
+
+    documented = ends(RESUME, "and at the end a `reason`:")
+    assert documented == ends(fastware_sse.Client.__doc__ or "", "then why its stream has ended:")
+    assert len(documented) == 7
 
 
 async def test_the_log_says_what_the_page_says(caplog: pytest.LogCaptureFixture) -> None:
