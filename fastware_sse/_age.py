@@ -42,7 +42,7 @@ class Age:
 
 
 class Ages:
-    """Those of one loop; used in its callbacks and tasks."""
+    """Those of one loop; used in its callbacks and tasks. The loop is not kept alive."""
 
     def __init__(self) -> None:
         self._heap: list[Age] = []
@@ -65,6 +65,9 @@ class Ages:
             self._heap = [age for age in self._heap if age.stream is not None]
             heapq.heapify(self._heap)
             self._left = 0
+            if not self._heap and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -97,11 +100,15 @@ def checked_age(seconds: float | None) -> float | None:
     return float(seconds)
 
 
-_ages: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Ages] = weakref.WeakKeyDictionary()
+# Weak, because the timer of a loop holds the loop.
+_ages: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Ages]] = weakref.WeakKeyDictionary()
 
 
 def ages_of(loop: asyncio.AbstractEventLoop) -> Ages:
-    found = _ages.get(loop)
+    """What all streams of `loop` share, for as long as one of them or the timer holds it."""
+    known = _ages.get(loop)
+    found = None if known is None else known()
     if found is None:
-        found = _ages[loop] = Ages()
+        found = Ages()
+        _ages[loop] = weakref.ref(found)
     return found
