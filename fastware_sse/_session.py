@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import logging
@@ -40,12 +41,20 @@ class Client:
         pruned, history (it passed the client while that caught up), closed, shutdown, max_age or send_timeout.
     """
 
-    __slots__ = ("_session", "connected_at", "id")
+    __slots__ = ("_connected_at", "_id", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.id = next(_count)
-        self.connected_at = time.time()
+        self._id = next(_count)
+        self._connected_at = time.time()
+
+    @property
+    def id(self) -> int:
+        return self._id
+
+    @property
+    def connected_at(self) -> float:
+        return self._connected_at
 
     @property
     def events(self) -> int:
@@ -71,7 +80,18 @@ class Client:
 class Session:
     """To be made when the response is, begun when its first part is asked for, and ended with it."""
 
-    __slots__ = ("_age", "_broadcaster", "_client", "_entry", "_last_id", "_scope", "_why", "reason", "subscription")
+    __slots__ = (
+        "_age",
+        "_broadcaster",
+        "_client",
+        "_entry",
+        "_last_id",
+        "_loop",
+        "_scope",
+        "_why",
+        "reason",
+        "subscription",
+    )
 
     def __init__(self, broadcaster: Broadcaster, scope: Mapping[str, Any]) -> None:
         self.subscription: Subscription = broadcaster._subscribe()
@@ -82,11 +102,13 @@ class Session:
         self._entry = _exit.enter(broadcaster, asyncio._get_running_loop())
         self._age: Age | None = None
         self._client: Client | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._why = "shutdown"  # what it means that the stream was told to finish
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Register the client."""
         broadcaster = self._broadcaster
+        self._loop = loop
         self.subscription.join(loop, self._last_id)
         _limits.begin()
         _workers.begin()
@@ -160,9 +182,19 @@ class Session:
         return [Chunk(wire(event, {"reason": start.reason, "last_event_id": known}))]
 
     def _tell(self, hook: Callable[[Client], object] | None, name: str) -> None:
+        """On the client's loop, whoever drops the last reference to a stream; nowhere if that is closed."""
+        assert self._loop is not None and self._client is not None
         if hook is None:
             return
+        if asyncio._get_running_loop() is self._loop:
+            self._call(hook, name, self._client)
+        else:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._call, hook, name, self._client)
+
+    @staticmethod
+    def _call(hook: Callable[[Client], object], name: str, client: Client) -> None:
         try:
-            hook(self._client)  # type: ignore[arg-type]  # there is one
+            hook(client)
         except Exception:
             _log.exception("%s() of a Broadcaster failed", name)
