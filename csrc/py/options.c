@@ -31,7 +31,7 @@ int options_size(PyObject *number, const char *what, uint64_t lowest, uint64_t *
     *size = overflow > 0 ? (uint64_t)INT64_MAX : (uint64_t)value; /* more than there is memory */
     if (overflow >= 0 && (overflow > 0 || value >= (long long)lowest))
         return 0;
-    PyErr_Format(PyExc_ValueError, "%s must be None or at least %llu", what, (unsigned long long)lowest);
+    PyErr_Format(PyExc_ValueError, lowest == 0 ? "%s must not be negative" : "%s must be None or at least 1", what);
     return -1;
 }
 
