@@ -111,6 +111,9 @@ class Subscription(Iterator[Chunk]):
 
         Raises RuntimeError on a second call.
         """
+    def settle(self) -> None:
+        """To be called before the first read: where the history has passed a client that came back to a gap, it begins
+        at the oldest event of now."""
     def park(self) -> Awaitable[None] | None:
         """Return what to await until there is something to read, or None at the end of the stream."""
     def finish(self) -> None:

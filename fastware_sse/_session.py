@@ -136,8 +136,12 @@ class Session:
                 made = await made
             initial = join(self._broadcaster._initial_chunks(made))
         self._scope = self._last_id = None  # may be large, and the stream may live for days
+        self.subscription.settle()
         here = self.subscription.id
-        return join(head) + initial + join([] if here is None else [Chunk(wire(id=here))])
+        if here is None:
+            return join(head) + initial
+        # With what can be read now: each step from here on may wait, and the history may pass who comes back to its end.
+        return join(head) + initial + join([Chunk(wire(id=here)), *itertools.islice(self.subscription, 1)])
 
     def expire(self) -> None:
         """The stream has reached its age."""

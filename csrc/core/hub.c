@@ -131,21 +131,41 @@ static enum fw_join judge_locked(const struct fw_hub *hub, const struct fw_id *i
     return id->position < hub->log.tail ? FW_JOIN_EVICTED : FW_JOIN_RESUMED;
 }
 
+/* Lets `reader`, which is in no slot, go on at `sequence`: in the history, or at the head like anyone. */
+static void place_locked(struct fw_hub *hub, struct fw_reader *reader, uint64_t sequence)
+{
+    reader->sequence = sequence;
+    reader->catches_up = sequence != hub->log.head;
+    if (!reader->catches_up)
+        fw_log_enter(&hub->log, reader, sequence);
+}
+
+/* Whether the history has passed a reader that catches up in it and still needs what is gone. */
+static bool has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
+{
+    return reader->catches_up && reader->sequence < hub->log.tail && reader->sequence != reader->end;
+}
+
 enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, const struct fw_id *id)
 {
     fw_hub_lock(hub);
     const struct fw_log *log = &hub->log;
     enum fw_join join = judge_locked(hub, id);
     register_locked(hub, reader, weight, join);
-    uint64_t start = join == FW_JOIN_LIVE ? log->head : join == FW_JOIN_RESUMED ? id->position : log->tail;
-    if (start == log->head) {
-        fw_log_enter(&hub->log, reader, start);
-    } else {
-        reader->sequence = start;
-        reader->catches_up = true;
-    }
+    place_locked(hub, reader, join == FW_JOIN_LIVE ? log->head : join == FW_JOIN_RESUMED ? id->position : log->tail);
+    if (join != FW_JOIN_LIVE && join != FW_JOIN_RESUMED)
+        reader->latest = log->head;
     fw_hub_unlock(hub);
     return join;
+}
+
+void fw_hub_settle(struct fw_hub *hub, struct fw_reader *reader)
+{
+    fw_hub_lock(hub);
+    if (has_passed_locked(hub, reader) && hub->log.tail <= reader->latest)
+        place_locked(hub, reader, hub->log.tail);
+    reader->latest = 0;
+    fw_hub_unlock(hub);
 }
 
 void fw_hub_id(struct fw_hub *hub, const struct fw_reader *reader, char *to)
@@ -273,12 +293,6 @@ static bool is_ending_locked(const struct fw_hub *hub, const struct fw_reader *r
     return hub->closed || reader->end != FW_FOREVER;
 }
 
-/* Whether the history has passed a reader that catches up in it and still needs what is gone. */
-static bool has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
-{
-    return reader->catches_up && reader->sequence < hub->log.tail && reader->sequence != reader->end;
-}
-
 /* The same as fw_log_stop for a range, whose frames carry no running sum; *bytes is that of the events it takes. */
 static uint64_t range_stop(const struct fw_range *range, uint64_t from, uint64_t to, size_t max_events, uint64_t *bytes)
 {
@@ -335,11 +349,10 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
         fw_log_enter(log, reader, last);
         chain = fw_log_trim(log, hub->history, TRIM_SLOTS, &more);
     } else {
-        reader->sequence = last;
-        if (reader->catches_up && last == log->head) { /* from here on it is like anyone */
-            reader->catches_up = false;
-            fw_log_enter(log, reader, last);
-        }
+        if (reader->catches_up)
+            place_locked(hub, reader, last);
+        else
+            reader->sequence = last;
     }
 done:
     fw_hub_unlock(hub);

@@ -87,6 +87,11 @@ void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight);
  * the limits do not prune it. A closed hub does what fw_hub_join does. Returns how it begins. */
 enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, const struct fw_id *id);
 
+/* To be called before the first read of a reader that came back: if the history has passed one that fw_hub_resume had to
+ * put at the oldest event, it is put there again, but not behind what was the head then. So whoever prepares the start of
+ * its stream meanwhile need not hurry. */
+void fw_hub_settle(struct fw_hub *hub, struct fw_reader *reader);
+
 /* Writes the id of the event in front of the one that `reader` needs next: FW_ID_SIZE bytes. */
 void fw_hub_id(struct fw_hub *hub, const struct fw_reader *reader, char *to);
 

@@ -47,6 +47,7 @@ struct fw_reader {
     uint64_t end;               /* it reads the events in front of this one, then its stream is over */
     struct fw_reader *previous; /* in the list of its slot; NULL for the first, which the slot points at */
     struct fw_reader *next;
+    uint64_t latest;        /* after a gap: it may still begin as late as here; else 0 */
     struct fw_range *range; /* owned reference: what it is owed since it was pruned */
     uint32_t weight;        /* how many clients it stands for */
     bool in_slot;

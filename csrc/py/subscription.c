@@ -65,6 +65,19 @@ static PyObject *subscription_join(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(subscription_settle_doc, "settle($self, /)\n"
+                                      "--\n\n"
+                                      "To be called before the first read: where the history has passed a client that\n"
+                                      "came back to a gap, it begins at the oldest event of now.");
+
+static PyObject *subscription_settle(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Subscription *self = (Subscription *)op;
+    if (self->client.bridge != NULL)
+        fw_hub_settle(self->client.bridge->hub, &self->client.reader);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(subscription_park_doc, "park($self, /)\n"
                                     "--\n\n"
                                     "Return what to await until there is something to read, or None at the end of\n"
@@ -155,6 +168,7 @@ static void subscription_dealloc(PyObject *op)
 
 static PyMethodDef subscription_methods[] = {
     {"join", subscription_join, METH_VARARGS, subscription_join_doc},
+    {"settle", subscription_settle, METH_NOARGS, subscription_settle_doc},
     {"park", subscription_park, METH_NOARGS, subscription_park_doc},
     {"finish", subscription_finish, METH_NOARGS, subscription_finish_doc},
     {"end", subscription_end, METH_NOARGS, subscription_end_doc},
