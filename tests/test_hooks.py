@@ -14,6 +14,7 @@ from resuming import Id, come, first_id, headers_of, publish
 from support import connect, message, open_stream, permissive, request, stuck_client, turns
 
 from fastware_sse import Broadcaster
+from fastware_sse._session import Session
 from fastware_sse.asgi import EventStream
 
 
@@ -472,6 +473,15 @@ async def test_a_stream_of_fastware_is_told_of_once_however_it_ends(how: str) ->
         broadcaster.close()
         assert [chunk async for chunk in stream] == []
     assert hooks.reasons == ["closed" if how == "end" else "left"]
+
+
+async def test_a_session_ends_once() -> None:
+    hooks = Hooks()
+    session = Session(told(hooks), request().scope)
+    session.begin(asyncio.get_running_loop())
+    session.end("send_timeout")
+    session.end()
+    assert hooks.reasons == ["send_timeout"]
 
 
 async def test_the_reason_is_no_other_when_a_client_leaves_behind_its_last_event() -> None:
