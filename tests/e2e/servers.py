@@ -36,15 +36,21 @@ def _serve(loop: str) -> Kind:
     return Kind(f"serve-{loop}", [str(APPS / "run.py"), "{file}", "{port}", loop])
 
 
-def _uvicorn(loop: str, http: str) -> Kind:
+def uvicorn(loop: str, http: str) -> Kind:
     options = ["--port", "{port}", "--loop", loop, "--http", http, "--no-access-log"]
     return Kind(f"uvicorn-{loop}-{http}", ["-m", "uvicorn", "{app}:app", *options])
 
 
+def granian(loop: str) -> Kind:
+    options = ["--port", "{port}", "--loop", loop, "--backpressure", "5000", "--no-ws", "--workers-kill-timeout", "3"]
+    return Kind(f"granian-{loop}", ["-m", "granian", "--interface", "asgi", *options, "{app}:app"])
+
+
 SERVE = _serve("asyncio")
 SERVE_UVLOOP = _serve("uvloop")
-UVICORN = _uvicorn("asyncio", "h11")
-UVICORN_UVLOOP = _uvicorn("uvloop", "httptools")
+UVICORN = uvicorn("asyncio", "h11")
+UVICORN_UVLOOP = uvicorn("uvloop", "httptools")
+GRANIAN = granian("asyncio")
 KINDS = [SERVE, SERVE_UVLOOP, UVICORN, UVICORN_UVLOOP]
 
 
@@ -166,10 +172,13 @@ def reserve_port() -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def running(kind: Kind, app: str = "fastware_app", **environment: str) -> AsyncIterator[Server]:
-    """Serve `app`, a module of examples/ or apps/."""
-    with reserve_port() as holder:
-        port = holder.getsockname()[1]
+async def running(
+    kind: Kind, app: str = "fastware_app", port: int | None = None, **environment: str
+) -> AsyncIterator[Server]:
+    """Serve `app`, a module of examples/ or apps/, on `port`, which the caller has reserved, or on any."""
+    with contextlib.ExitStack() as stack:
+        if port is None:
+            port = stack.enter_context(reserve_port()).getsockname()[1]
         file = next(folder / f"{app}.py" for folder in (EXAMPLES, APPS) if (folder / f"{app}.py").exists())
         command = [part.format(app=app, file=file, port=port) for part in kind.command]
         async with _process(command, port, environment) as server:

@@ -8,32 +8,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 from client import LIMIT, Connection, Response, connect, connect_without_reading
-from servers import Kind, Server, running
+from servers import GRANIAN, UVICORN, UVICORN_UVLOOP, Kind, Server, granian, running, uvicorn
 
 pytestmark = pytest.mark.e2e
 
 APP = "asgi_knobs"
 
-
-def _uvicorn(loop: str, http: str) -> Kind:
-    options = ["--port", "{port}", "--loop", loop, "--http", http, "--no-access-log"]
-    return Kind(f"uvicorn-{loop}-{http}", ["-m", "uvicorn", "{app}:app", *options])
-
-
-def _granian(loop: str) -> Kind:
-    options = ["--port", "{port}", "--loop", loop, "--backpressure", "5000", "--no-ws", "--workers-kill-timeout", "3"]
-    return Kind(f"granian-{loop}", ["-m", "granian", "--interface", "asgi", *options, "{app}:app"])
-
-
 _OPTIONS = ["--bind", "127.0.0.1:{port}", "--graceful-timeout", "1", "--keep-alive", "3"]
 HYPERCORN = Kind("hypercorn", ["-m", "hypercorn", *_OPTIONS, "{app}:app"])
 DAPHNE = Kind("daphne", ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}:app"])
-UVICORN = _uvicorn("asyncio", "h11")
-UVICORN_UVLOOP = _uvicorn("uvloop", "httptools")
-GRANIAN = _granian("asyncio")
-GRANIAN_UVLOOP = _granian("uvloop")
+GRANIAN_UVLOOP = granian("uvloop")
 EACH = [UVICORN, UVICORN_UVLOOP, GRANIAN, GRANIAN_UVLOOP, HYPERCORN, DAPHNE]
-ALL = [UVICORN, _uvicorn("asyncio", "httptools"), _uvicorn("uvloop", "h11"), *EACH[1:]]
+ALL = [UVICORN, uvicorn("asyncio", "httptools"), uvicorn("uvloop", "h11"), *EACH[1:]]
 
 
 async def burst(server: Server, *texts: str) -> dict[str, int]:
