@@ -8,7 +8,8 @@ from time import perf_counter_ns
 from typing import Any
 
 import common
-from common import EVENT, PAYLOAD, Clients, Line, at_least, at_most, make_broadcaster
+from common import EVENT, PAYLOAD, Clients, make_broadcaster
+from result import Line, at_least, at_most
 
 MANY = 10_000
 CALLS = 200

@@ -1,0 +1,164 @@
+"""Events to many clients, paced and in a burst: processor time of the server for each delivery."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from statistics import median
+
+from client import Load
+from contestants import (
+    ALL,
+    ALONE,
+    ASGI_SERVERS,
+    MOUNTED,
+    ORIGINAL,
+    ORIGINAL_HEARTBEAT,
+    OTHERS,
+    ROUTE,
+    STREAM,
+    STREAM_HEARTBEAT,
+    Contestant,
+    Kind,
+    on,
+)
+from result import Line, Table, at_most
+from running import running
+from scale import Scale
+from server import Server
+
+RATE = 50
+BURST = 200
+
+COLUMNS = ["", "CPU per delivery", "over the original", "latency p50", "p99", "not delivered"]
+
+
+@dataclass
+class Found:
+    cost: float  # us of the server's processor time per delivery, the median of the windows
+    p50: float  # ms
+    p99: float
+    missing: int  # events times clients that never came
+    collections: dict[str, float]
+
+
+def paced(scale: Scale) -> list[Line | Table]:
+    """One second to the clients of the first contestant, one to those of the next, and so on; again and again."""
+    kinds = (ORIGINAL, ROUTE, STREAM, MOUNTED, ALONE, ORIGINAL_HEARTBEAT, STREAM_HEARTBEAT)
+    contestants = [one for server in ASGI_SERVERS for one in on(server, *kinds)] + OTHERS
+    found = _measure(contestants, scale.clients, RATE, scale.paced_rounds, lambda server: server.paced(RATE, RATE))
+    what = f"server CPU per delivery, paced {RATE}/s to {scale.clients:,} clients"
+    lines = []
+    for server in ASGI_SERVERS:
+        lines += [
+            _ratio(found, server, ALONE, ORIGINAL, 0.8, f"{what}: EventStream alone over the original"),
+            _ratio(found, server, MOUNTED, ORIGINAL, 0.95, f"{what}: EventStream mounted over the original"),
+            _ratio(found, server, STREAM, ORIGINAL, 0.95, f"{what}: stream() over the original"),
+            _on_311(_ratio(found, server, STREAM_HEARTBEAT, ORIGINAL_HEARTBEAT, 0.7, f"{what}: the same, heartbeats")),
+        ]
+    millions = scale.paced_rounds * RATE * scale.clients / 1e6
+    lines.append(_collections(found, STREAM, ORIGINAL, millions, "full collections per million deliveries: uvicorn"))
+    lines.append(
+        _collections(found, STREAM_HEARTBEAT, ORIGINAL_HEARTBEAT, millions, "the same with heartbeats: uvicorn")
+    )
+    table = Table(
+        "paced",
+        f"Paced: {RATE} events a second to {scale.clients:,} clients",
+        f"A dashboard's life. {scale.paced_rounds} windows of one second for each, in turn. Every event goes to every "
+        "client by itself, so most of the time is the kernel's. The floor shows how much.",
+        COLUMNS,
+        "us of the server's processor per delivery",
+    )
+    return [*lines, _filled(table, contestants, found)]
+
+
+def burst(scale: Scale) -> list[Line | Table]:
+    """200 events in one go to the clients of the first contestant, then to those of the next, and so on."""
+    found = _measure(ALL, scale.clients, BURST, scale.burst_rounds, lambda server: server.burst(BURST))
+    what = f"server CPU per delivery, burst of {BURST} to {scale.clients:,} clients"
+    lines = []
+    for server in ASGI_SERVERS:
+        lines += [
+            _ratio(found, server, ALONE, ORIGINAL, 0.05, f"{what}: EventStream alone over the original"),
+            _ratio(found, server, MOUNTED, ORIGINAL, 0.05, f"{what}: EventStream mounted over the original"),
+            _ratio(found, server, ROUTE, ORIGINAL, 0.1, f"{what}: sse_route over the original"),
+        ]
+    table = Table(
+        "burst",
+        f"Burst: {BURST} events at once to {scale.clients:,} clients",
+        f"A handler broadcasts {BURST} events without a pause; {scale.burst_rounds} times for each. With ours, "
+        "and with the floor, events that wait together leave together. nchan gets them one by one, from outside.",
+        COLUMNS,
+        "us of the server's processor per delivery",
+    )
+    return [*lines, _filled(table, ALL, found)]
+
+
+def _measure(
+    contestants: list[Contestant], clients: int, events: int, rounds: int, act: Callable[[Server], None]
+) -> dict[Contestant, Found]:
+    costs: dict[Contestant, list[float]] = {one: [] for one in contestants}
+    found = {}
+    with running(contestants) as servers, ExitStack() as stack:
+        loads = []
+        for server in servers:
+            loads.append(Load(server.url, clients))
+            stack.callback(loads[-1].stop)
+            server.wait_for_clients(clients)
+            server.settle()
+            if server.contestant.kind.app:
+                server.collections()  # those of the start
+        for _ in range(rounds):
+            for server in servers:
+                before = server.cpu()
+                act(server)
+                server.settle()
+                costs[server.contestant].append((server.cpu() - before) / (events * clients) * 1e6)
+        for server, load in zip(servers, loads, strict=True):
+            one = server.contestant
+            collections = server.collections() if one.kind.app else {}
+            summary = load.finish()
+            missing = rounds * events * clients - summary["events"]
+            if one.kind.is_ours and (missing or not summary["ok"]):
+                raise RuntimeError(f"{one.name}: not every client got exactly every event: {summary}")
+            p50, p99 = (summary["latency"][name] * 1e3 for name in ("p50", "p99"))
+            found[one] = Found(median(costs[one]), p50, p99, missing, collections)
+    return found
+
+
+def _ratio(found: dict[Contestant, Found], server: str, ours: Kind, original: Kind, bound: float, what: str) -> Line:
+    mine, other = (found[Contestant(kind, server)].cost for kind in (ours, original))
+    return at_most(f"{what}, {server}", bound, mine / other, f"{mine:.2f} us over {other:.2f} us")
+
+
+def _on_311(line: Line) -> Line:
+    """Python 3.11's asyncio.wait_for() makes a task for each event; later ones do not, and demand nothing."""
+    if sys.version_info[:2] != (3, 11):
+        line.must, line.met = f"{line.must} on 3.11", None
+    return line
+
+
+def _collections(found: dict[Contestant, Found], ours: Kind, original: Kind, millions: float, what: str) -> Line:
+    mine, other = (found[Contestant(kind, "uvicorn")].collections for kind in (ours, original))
+    texts = [f"{one['count'] / millions:.0f}, longest {one['longest']:.0f} ms" for one in (mine, other)]
+    return Line(what, "fewer", f"{texts[0]} (the original {texts[1]})", mine["count"] < other["count"])
+
+
+def _filled(table: Table, contestants: list[Contestant], found: dict[Contestant, Found]) -> Table:
+    for one in contestants:
+        if one not in found:
+            table.add_absent(one)
+            continue
+        it = found[one]
+        base = found[Contestant(ORIGINAL, one.server if one.server in ASGI_SERVERS else ASGI_SERVERS[0])].cost
+        cells = [
+            f"{it.cost:.2f} us",
+            f"{it.cost / base:.2f}",
+            f"{it.p50:.1f} ms",
+            f"{it.p99:.1f} ms",
+            f"{it.missing:,}",
+        ]
+        table.add(one, cells, it.cost)
+    return table
