@@ -146,7 +146,7 @@ async def test_heartbeats_are_nothing_to_the_page(kind: Kind, path: str) -> None
 
 async def test_the_error_listener_of_the_readme() -> None:
     """It hears the server's events called `error`, and lets the browser's own pass. `open` is such a name too."""
-    (snippet,) = re.findall(r"^```js\n(source\.addEventListener\("error".*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (snippet,) = re.findall(r'^```js\n(source\.addEventListener\("error".*?)^```$', README, re.MULTILINE | re.DOTALL)
     async with site(SERVE, buffer_size=8) as here:
         tab = await here.listening_tab("/events", "message")
         said: list[str] = []
