@@ -60,7 +60,8 @@ from fastware_sse import Broadcaster, sse_route
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [code for name, code in found if name == language]
 
 
 PYTHON_BLOCKS = [
