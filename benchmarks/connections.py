@@ -41,7 +41,7 @@ def connections(scale: Scale) -> list[Line | Table]:
         "idle",
         f"Idle memory: {scale.many:,} streams that wait",
         f"How much the server's resident memory grows for each, after {WARM_UP} others have come, got an event and "
-        "gone. What the kernel holds for a socket is not in it. nchan keeps its clients in a pool that it had before.",
+        "gone. What the kernel holds for a socket is not in it.",
         ["", "resident memory per stream"],
         "KiB of resident memory per stream",
     )

@@ -55,7 +55,7 @@ class Process:
         rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
         return int(rollup.split("Rss:")[1].split()[0]) * 1024
 
-    def settle(self, patience: float = 60) -> None:
+    def settle(self, patience: float = 300) -> None:
         """Wait until it has nothing more to do. Using no processor is not enough: others may have kept it from it."""
         deadline = time.monotonic() + patience
         still, before = 0, self.cpu()

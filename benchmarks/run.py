@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -55,6 +56,7 @@ def main() -> int:
     if hard < DESCRIPTORS:
         parser.error(f"{DESCRIPTORS} file descriptors are needed, {hard} are allowed (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the servers too
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the servers are stopped too
     running.prepare()
 
     began = time.monotonic()

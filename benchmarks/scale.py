@@ -8,7 +8,7 @@ class Scale:
     clients: int = 1_000
     many: int = 5_000  # idle streams
     paced_rounds: int = 6  # of one second for each contestant
-    burst_rounds: int = 4
+    burst_rounds: int = 3
     storms: int = 3
     slow_seconds: int = 12
     exits: int = 3
