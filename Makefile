@@ -20,12 +20,15 @@ CAN_BUILD = import ensurepip, os, sysconfig; os.stat(sysconfig.get_path("include
 OTHERS = $(shell for v in $(filter-out $V,$(VERSIONS)); do for p in python$$v $$HOME/.pyenv/versions/$$v.*/bin/python3; \
 	do "$$p" -c '$(CAN_BUILD)' 2>/dev/null && echo "$$v=$$p" && break; done; done)
 
-.PHONY: run bench test test-other lint asan tsan clean
+.PHONY: run bench soak test test-other lint asan tsan clean
 run: $(RUN)/stamp
 	cd examples && ../$(RUN)/bin/python -m fastware_sse
 
 bench: $(BENCH)/stamp
 	cd benchmarks && ../$(BENCH)/bin/python run.py
+
+soak: $(RUN)/stamp
+	cd benchmarks && ../$(RUN)/bin/python soak.py
 
 test: $(TEST)/stamp
 	$(MAKE) -C tests/core test

@@ -133,6 +133,6 @@ async def _frames_held() -> list[Line]:
     for _ in range(CALLS):
         clients.broadcaster.broadcast(EVENT, PAYLOAD)
     await clients.parked(CALLS * PARKED)
-    frames = clients.broadcaster._counts()["frames"]
+    frames = clients.broadcaster.stats()["log_events"]
     await clients.stop()
     return [Line("frames held when every client has read everything", "0", str(frames), frames == 0)]

@@ -5,9 +5,12 @@
 Importing this imports neither fastware nor any server.
 """
 
+from . import _fork
 from ._install import install
 from .broadcaster import Broadcaster, sse_route
 
 __all__ = ["Broadcaster", "install", "sse_route"]
 
 __version__ = "0.1.0"
+
+_fork.watch()

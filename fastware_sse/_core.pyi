@@ -45,8 +45,15 @@ class Broadcaster:
         """Return a new Subscription, which becomes a client when it joins."""
     def _end_streams(self, loop: asyncio.AbstractEventLoop, /) -> None:
         """End the streams on one event loop; from that loop."""
-    def _counts(self) -> dict[str, int]:
-        """Return what the core counts: clients, published, frames, bytes (of text), closed."""
+    def stats(self) -> dict[str, int]:
+        """Return a cheap snapshot; from any thread.
+
+        connected: clients now, as client_count. total: streams that ever began. pruned: clients that could not keep up.
+        events, bytes: published, and their text. log_events, log_bytes: kept for clients that have not read them yet.
+        lag: events that the client furthest behind still has to read. Counters start at 0 in each process.
+        """
+    def _start_over(self) -> None:
+        """In the child of a fork: drop all clients, events and counts. Raises MemoryError."""
     @property
     def _clients(self) -> list[asyncio.Queue[str]]: ...
     @property
@@ -93,6 +100,9 @@ def wire(
 
 def _alloc_live() -> int:
     """Return the bytes that the C core has allocated in this process."""
+
+def _broadcasters() -> list[Broadcaster]:
+    """Return all Broadcasters that are alive."""
 
 def _alloc_fail_after(successes: int, /) -> None:
     """Debug builds: let one allocation of the core fail after so many; negative: none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from typing import Protocol
 
 
@@ -11,7 +12,7 @@ class Sender(Protocol):
 
 
 class Deadlines:
-    """Tells whoever has been inside a send for `seconds`. One for each event loop, and used in its callbacks and tasks.
+    """Tells whoever has been inside a send for `seconds`. For one event loop, and used in its callbacks and tasks.
 
     The time is the same for all, so the order of the calls to `begin` is the order in which they are due, and the timer
     serves the first. With `seconds` None nothing is ever due. The loop is not kept alive.
@@ -47,3 +48,19 @@ class Deadlines:
                 return
             del self._sending[sender]
             sender.expire()
+
+
+_deadlines: weakref.WeakKeyDictionary[
+    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[float | None, Deadlines]
+] = weakref.WeakKeyDictionary()
+
+
+def deadlines_of(loop: asyncio.AbstractEventLoop, seconds: float | None) -> Deadlines:
+    """What all sends on `loop` that may take `seconds` share, for as long as one of them or its timer holds it."""
+    of_loop = _deadlines.get(loop)
+    if of_loop is None:
+        of_loop = _deadlines[loop] = weakref.WeakValueDictionary()
+    found = of_loop.get(seconds)
+    if found is None:
+        found = of_loop[seconds] = Deadlines(seconds)
+    return found

@@ -43,6 +43,13 @@ def enter(broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop | None) -> E
     return Entry(watch, broadcaster)
 
 
+def forget() -> None:
+    """In the child of a fork: the loops are the parent's, and signals do what they did before there were streams."""
+    for watch in list(_watches.values()):
+        watch.put_back()
+    _watches.clear()
+
+
 class Entry:
     """One stream's place in a Watch, until it leaves or is collected: a response may never be iterated."""
 

@@ -1,25 +1,26 @@
-"""One request to an EventStream: from its first look at the method to the final body."""
+"""One request that is answered with a stream: from its first look at the method to the final body."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
-from . import _exit
-from ._stream import running_loop
+from . import _exit, _limits, _workers
+from ._deadline import deadlines_of
+from ._stream import BODY_BYTES, running_loop
 
 if TYPE_CHECKING:
-    from .asgi import EventStream
+    from ._reply import Reply
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Refusal = tuple[int, bytes, list[Header]]  # a status, a text and headers to add
 
-BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
 _FAREWELL = 1.0  # seconds for the final, empty body
 _LINGER = 8  # turns of the loop
 
@@ -27,32 +28,34 @@ _log = logging.getLogger("fastware_sse")
 
 
 class Request:
-    """One HTTP request. Its own task sends; the watcher cancels that task when the client leaves, and a deadline when a
-    send is blocked for too long."""
+    """One HTTP request. Its own task watches for the client to leave; another one sends, since resuming a task costs as
+    much as it has frames, and the request's own has those of all middleware. A deadline ends a send that is blocked."""
 
     __slots__ = (
-        "_app",
-        "_cancels",
         "_deadlines",
         "_left",
         "_loop",
+        "_over",
         "_receive",
+        "_reply",
         "_scope",
         "_send",
+        "_sender",
         "_started",
-        "_task",
         "_unyielded",
+        "_watcher",
     )
 
-    def __init__(self, app: EventStream, scope: Scope, receive: Receive, send: Send) -> None:
-        self._app = app
+    def __init__(self, reply: Reply, scope: Scope, receive: Receive, send: Send) -> None:
+        self._reply = reply
         self._scope = scope
         self._receive = receive
         self._send = send
         self._loop = running_loop()
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._deadlines = app.deadlines(self._loop)
-        self._cancels = 0  # of the task, by us: above 0 it has nothing to do but to end
+        self._sender: asyncio.Task[None]
+        self._watcher: asyncio.Task[Any] | None = None  # inside receive()
+        self._deadlines = deadlines_of(self._loop, reply.send_timeout)
+        self._over = False  # the sender has nothing to do but to end
         self._left = False  # the client has gone, or cannot be reached: nothing more is sent
         self._started = False
         self._unyielded = 0  # bytes sent since the loop had a turn for certain
@@ -60,75 +63,99 @@ class Request:
     async def run(self) -> None:
         """Answer the request. Raises nothing but the cancellation of a request that has no answer yet: servers log what
         is raised, and take a return best."""
-        method = self._scope["method"]
+        self._sender = self._loop.create_task(self._respond())
         # HEAD is over at once, and some servers say before that that the client has gone.
-        watcher = self._loop.create_task(self._watch()) if method == "GET" else None
-        try:
-            refusal = await self._app.refusal(self._scope) if method in ("GET", "HEAD") else None
-            if refusal is not None:
-                await self._answer(*refusal)
-            elif method == "GET":
-                await self._stream()
-            elif method == "HEAD":
-                await self._start()
-                await self._deliver({"type": "http.response.body", "body": b"", "more_body": False})
-            else:
-                await self._answer(405, b"Method Not Allowed", [(b"allow", b"GET, HEAD")])
-        except asyncio.CancelledError:
-            if not self._cancels:
-                raise
-        except OSError:
-            _log.debug("send() failed; the client counts as gone", exc_info=True)
-        except Exception:
-            _log.exception("an EventStream could not send its response")
-        finally:
-            if watcher is not None:
-                watcher.cancel()
-            for _ in range(self._cancels):
-                self._task.uncancel()
+        watching = self._scope["method"] != "HEAD"
+        cancelled = False
+        while not self._sender.done():
+            try:
+                if not watching:
+                    await asyncio.wait({self._sender})
+                elif await self._client_leaves():
+                    watching = False
+                    self._left = True
+                    self._end()
+            except asyncio.CancelledError:
+                watching = False
+                cancelled = True
+                self._end()
+        if cancelled and self._sender.cancelled():
+            raise asyncio.CancelledError
 
-    async def _watch(self) -> None:
-        """The one reader of receive(): takes what is left of the request's body, then waits for the end."""
+    async def _client_leaves(self) -> bool:
+        """Wait for that; False: the response has ended before. The one reader of receive(), which also takes what is
+        left of the request's body."""
+        task = self._watcher = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._sender.add_done_callback(self._wake)
         try:
             while (await self._receive())["type"] != "http.disconnect":
                 await asyncio.sleep(0)  # even if receive() never waits, others have their turn
+        except asyncio.CancelledError:
+            if self._watcher is not None:
+                raise
         except Exception:
             _log.debug("receive() failed; the client counts as gone", exc_info=True)
-        self._left = True
-        self._cancel()
+        finally:
+            woken = self._watcher is None
+            self._watcher = None
+            if woken:
+                task.uncancel()
+        return not woken
+
+    def _wake(self, sender: asyncio.Task[None]) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
 
     def expire(self) -> None:
         """A send was blocked for `send_timeout` seconds."""
         _log.debug("dropped an SSE client that has stopped reading")
-        self._cancel()
+        self._end()
 
-    def _cancel(self) -> None:
-        self._cancels += 1
-        self._task.cancel()
+    def _end(self) -> None:
+        self._over = True
+        self._sender.cancel()
+
+    async def _respond(self) -> None:
+        try:
+            refusal = await self._reply.refusal(self._scope)
+            if refusal is not None:
+                await self._answer(*refusal)
+            elif self._scope["method"] == "HEAD":
+                await self._start()
+                await self._deliver({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await self._stream()
+        except OSError:
+            _log.debug("send() failed; the client counts as gone", exc_info=True)
+        except Exception:
+            _log.exception("an EventStream could not send its response")
 
     async def _stream(self) -> None:
-        broadcaster = self._app.broadcaster
+        broadcaster = self._reply.broadcaster
         subscription = broadcaster._subscribe()
         subscription.coalesce = True
         entry = _exit.enter(broadcaster, self._loop)
         try:
             subscription.join(self._loop)
+            _limits.begin()
+            _workers.begin()
             if entry is not None and entry.is_late:
                 subscription.finish()
             try:
-                bodies = await self._app.first_bodies(self._scope)
+                bodies = await self._reply.first_bodies(self._scope)
             except Exception:
                 _log.exception("the initial events of an EventStream failed")
-                await self._answer(500, b"Internal Server Error")
+                await self._answer(500, b"Internal Server Error", [])
                 return
             await self._start()
             for body in bodies:
                 await self._body(body)
-            del bodies  # may be large, and the stream may live for days
+            del bodies, body  # may be large, and the stream may live for days
             while True:
                 for chunk in subscription:
                     await self._body(chunk.encode())
-                waiter = None if self._cancels else subscription.park()  # see _deliver()
+                waiter = None if self._over else subscription.park()  # see _deliver()
                 if waiter is None:
                     break
                 await waiter
@@ -145,7 +172,8 @@ class Request:
 
     async def _start(self) -> None:
         # A list of its own: middleware may add to it.
-        await self._deliver({"type": "http.response.start", "status": 200, "headers": list(self._app.headers)})
+        reply = self._reply
+        await self._deliver({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         self._started = True
 
     async def _body(self, body: bytes) -> None:
@@ -156,7 +184,7 @@ class Request:
         await self._deliver({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _deliver(self, message: Message) -> None:
-        if self._cancels:
+        if self._over:
             raise asyncio.CancelledError  # again: somebody has swallowed it
         self._deadlines.begin(self)
         try:
@@ -180,7 +208,7 @@ class Request:
         except Exception:
             _log.debug("the end of a stream could not be sent", exc_info=True)
 
-    async def _answer(self, status: int, text: bytes, headers: Iterable[Header] = ()) -> None:
+    async def _answer(self, status: int, text: bytes, headers: list[Header]) -> None:
         """A whole response that is not a stream."""
         length = str(len(text)).encode()
         plain = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", length), *headers]

@@ -1,18 +1,28 @@
-"""The async generators behind a stream: from a subscription (or a caller's own queue) to chunks, and their cleanup."""
+"""The async generators behind a stream: from a subscription, or a queue of the caller's, to chunks or bytes."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
-from . import _exit
+from . import _exit, _limits, _workers
 from ._core import Chunk, Subscription
 
 if TYPE_CHECKING:
     from .broadcaster import Broadcaster
 
+HEADERS = {
+    "content-type": "text/event-stream",
+    "cache-control": "no-cache, no-transform",
+    "x-accel-buffering": "no",
+}
+BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
+OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold the headers back until there is a body
+
 _HEARTBEAT = Chunk(": heartbeat\n\n")
+
+Part = TypeVar("Part", Chunk, bytes)
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -25,23 +35,59 @@ def running_loop() -> asyncio.AbstractEventLoop:
         ) from None
 
 
+def byte_stream(
+    broadcaster: Broadcaster, initial: list[tuple[str, Any]] | None, *, head: bool
+) -> AsyncGenerator[bytes, None]:
+    """event_stream() for frameworks that send bytes, in bodies that all clients share; to answer HEAD, empty_stream().
+
+    Raises what broadcast() raises for a bad pair in `initial`.
+    """
+    first = joined(broadcaster._first_chunks(initial)) or [OPENING]
+    if head:
+        return empty_stream()
+    subscription = broadcaster._subscribe()
+    subscription.coalesce = True
+    entry = _exit.enter(broadcaster, asyncio._get_running_loop())
+    return event_stream(subscription, map(Chunk.encode, subscription), first, entry)
+
+
+def joined(chunks: Iterable[Chunk]) -> list[bytes]:
+    """The text of the chunks in bodies of at most 64 KiB, a larger chunk alone."""
+    groups: list[list[bytes]] = []
+    room = -1
+    for part in filter(None, (chunk.encode() for chunk in chunks)):
+        room -= len(part)
+        if room < 0:
+            groups.append([])
+            room = BODY_BYTES - len(part)
+        groups[-1].append(part)
+    return [b"".join(parts) for parts in groups]
+
+
 async def event_stream(
-    subscription: Subscription, first: list[Chunk], entry: _exit.Entry | None
-) -> AsyncGenerator[str, None]:
-    """Register at the first step, send `first`, then the events as they come.
+    subscription: Subscription, parts: Iterator[Part], first: list[Part], entry: _exit.Entry | None
+) -> AsyncGenerator[Part, None]:
+    """Register at the first step, send `first`, then the events as they come: `parts` is `subscription`, or reads it.
 
     A cancelled step ends the stream instead of raising: the driving loop sees StopAsyncIteration.
     """
+    unyielded = 0  # characters or bytes sent since the loop had a turn for certain
     subscription.join(running_loop())
     try:
+        _limits.begin()
+        _workers.begin()
         if entry is not None and entry.is_late:
             subscription.finish()
-        for chunk in first:
-            yield chunk
+        for part in first:
+            yield part
         first = []  # may be large, and the stream may live for days
         while True:
-            for chunk in subscription:
-                yield chunk
+            for part in parts:
+                yield part
+                unyielded += len(part)
+                if unyielded > BODY_BYTES:  # no send need ever have waited
+                    unyielded = 0
+                    await asyncio.sleep(0)
             waiter = subscription.park()
             if waiter is None:
                 return
@@ -54,7 +100,7 @@ async def event_stream(
             entry.leave()
 
 
-async def empty_stream() -> AsyncGenerator[str, None]:
+async def empty_stream() -> AsyncGenerator[Never, None]:
     """Answer HEAD: headers and an end, never a client."""
     return
     yield
@@ -93,6 +139,8 @@ async def queue_stream(
         broadcaster._clients.append(queue)
     broadcaster._queue_streams.add(run)
     try:
+        _limits.begin()
+        _workers.begin()
         for chunk in first:
             yield chunk
         while True:

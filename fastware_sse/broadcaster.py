@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _exit
+from ._frameworks import adapter_of
 from ._stream import QueueStream, empty_stream, event_stream, is_event_stream, queue_stream
 
 if TYPE_CHECKING:
-    from fastware import Request, StreamResponse
+    from fastware import StreamResponse
 
 __all__ = ["Broadcaster", "sse_route"]
 
@@ -33,26 +35,32 @@ class Broadcaster(_core.Broadcaster):
     Raises TypeError or ValueError that names the argument.
     """
 
-    async def stream(self, request: Request, initial: list[tuple[str, Any]] | None = None) -> StreamResponse:
-        """Return fastware's StreamResponse for an SSE endpoint.
+    async def stream(self, request: Any, initial: list[tuple[str, Any]] | None = None) -> Any:
+        """Return the response for an SSE endpoint: that of the framework which the request is from.
 
         The client is registered when its first chunk is asked for. `initial` are (event, data) pairs for this client
         alone, sent before any broadcast; their events need not be registered. HEAD gets the headers and an end.
 
-        Raises what broadcast() raises for a bad pair in `initial`, and ImportError if fastware is not installed.
+        An overridden _event_generator is for fastware alone. A request that is not known counts as fastware's.
+
+        Raises what broadcast() raises for a bad pair in `initial`, and TypeError for a request that cannot be answered.
         """
+        adapter = adapter_of(request)
+        if adapter is not None:
+            self._refuse_own_generator()
+            return adapter.respond(self, request, initial)
         first = self._first_chunks(initial)
         subscription = None
         generator: AsyncGenerator[str, None]
         if _method(request) == "HEAD":
             generator = empty_stream()
-        elif getattr(self._event_generator, "__func__", None) is not Broadcaster._event_generator:
+        elif self._has_own_generator():
             queue: asyncio.Queue[str] = asyncio.Queue(self._buffer_size)
             generator = self._event_generator(queue, initial) if initial else self._event_generator(queue)
         else:
             subscription = self._subscribe()
-            generator = event_stream(subscription, first, _exit.enter(self, asyncio._get_running_loop()))
-        response = _stream_response(generator)
+            generator = event_stream(subscription, subscription, first, _exit.enter(self, asyncio._get_running_loop()))
+        response = _stream_response(request, generator)
         response._subscription = subscription  # type: ignore[attr-defined]  # for sse_route
         return response
 
@@ -89,11 +97,23 @@ class Broadcaster(_core.Broadcaster):
                     self._clients.remove(run.queue)
                 run.look_again()
 
+    def _start_over(self) -> None:
+        self._queue_streams.clear()
+        super()._start_over()
+
     @property
     def _queue_streams(self) -> set[QueueStream]:
         """The streams that _event_generator() has begun on a queue. Made when asked for: __init__ may not have run."""
         streams: set[QueueStream] = self.__dict__.setdefault("_queue_streams_", set())
         return streams
+
+    def _has_own_generator(self) -> bool:
+        return getattr(self._event_generator, "__func__", None) is not Broadcaster._event_generator
+
+    def _refuse_own_generator(self) -> None:
+        """To be called by what serves streams without _event_generator()."""
+        if self._has_own_generator():
+            raise TypeError(f"{type(self).__name__} has its own _event_generator(), which only fastware's streams use")
 
     def _first_chunks(self, initial: list[tuple[str, Any]] | None) -> list[_core.Chunk]:
         return self._retry_chunks() + self._initial_chunks(initial)
@@ -119,8 +139,8 @@ class Broadcaster(_core.Broadcaster):
         return chunks
 
 
-def sse_route(broadcaster: Broadcaster) -> Callable[[Request], Awaitable[StreamResponse]]:
-    """Return an async handler for `router.add_route("GET", "/events", handler)`.
+def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
+    """Return an async handler for `router.add_route("GET", "/events", handler)`, or a route of Starlette or FastAPI.
 
     Events that wait together leave as one chunk of at most 64 KiB, a larger one alone and whole.
     Raises TypeError if `broadcaster` has no stream().
@@ -128,13 +148,16 @@ def sse_route(broadcaster: Broadcaster) -> Callable[[Request], Awaitable[StreamR
     if not callable(getattr(broadcaster, "stream", None)):
         raise TypeError(f"broadcaster must be a Broadcaster, not {type(broadcaster).__name__}")
 
-    async def handler(request: Request) -> StreamResponse:
+    async def handler(request: Any) -> Any:
         response = await broadcaster.stream(request)
         subscription = getattr(response, "_subscription", None)
         if subscription is not None and is_event_stream(response.generator):
             subscription.coalesce = True
         return response
 
+    starlette = sys.modules.get("starlette.requests")
+    if starlette is not None:
+        handler.__annotations__ = {"request": starlette.Request}  # or FastAPI takes it for a query parameter
     return handler
 
 
@@ -143,12 +166,12 @@ def _method(request: object) -> str | None:
     return scope.get("method") if isinstance(scope, dict) else None
 
 
-def _stream_response(generator: AsyncGenerator[str, None]) -> StreamResponse:
+def _stream_response(request: object, generator: AsyncGenerator[str, None]) -> StreamResponse:
     try:
         from fastware import StreamResponse
     except ImportError as error:
-        raise ImportError(
-            "Broadcaster.stream() answers with fastware's StreamResponse, but fastware cannot be imported; "
-            "install it with: pip install 'fastware-sse[fastware]'"
+        raise TypeError(
+            f"Broadcaster.stream() knows no framework whose request is a {type(request).__name__}, and fastware is not "
+            "installed; whatever runs on ASGI can serve or mount a fastware_sse.asgi.EventStream instead"
         ) from error
     return StreamResponse(generator, content_type="text/event-stream", headers=dict(_HEADERS))

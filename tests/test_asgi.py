@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 import logging
 import signal
 import weakref
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from exchange import Exchange, connect
 from support import message, permissive, turns
 
 from fastware_sse import Broadcaster
@@ -33,96 +35,6 @@ loop_factory = Loop
 async def skip(seconds: float) -> None:
     asyncio.get_running_loop().skipped += seconds
     await turns(8)
-
-
-class Exchange:
-    """One request, and the task in which a server would run the application. Every message is checked when it is sent.
-
-    Before anything is read, `allowed` messages go through; whoever sends more is blocked.
-    """
-
-    def __init__(self, app: Any, method: str = "GET", allowed: float = float("inf"), **scope: Any) -> None:
-        self.scope = {"type": "http", "method": method, "path": "/x", "headers": [], "http_version": "1.1"} | scope
-        self.messages: list[dict[str, Any]] = []
-        self.allowed = allowed
-        self.failure: BaseException | None = None  # raised by the next send
-        self.blocked = 0  # times that a send had to wait
-        self.incoming: asyncio.Queue[Any] = asyncio.Queue()
-        self.incoming.put_nowait({"type": "http.request", "body": b"", "more_body": False})
-        self._sending = False
-        self._app = app
-        self.task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> int:
-        await self._app(self.scope, self.receive, self.send)
-        return asyncio.current_task().cancelling()
-
-    async def receive(self) -> dict[str, Any]:
-        got = await self.incoming.get()
-        if isinstance(got, BaseException):
-            raise got
-        return got
-
-    async def send(self, message: dict[str, Any]) -> None:
-        assert not self._sending, "sends overlap"
-        self._sending = True
-        try:
-            if self.failure is not None:
-                raise self.failure
-            if len(self.messages) >= self.allowed:
-                self.blocked += 1
-                await asyncio.get_running_loop().create_future()
-        finally:
-            self._sending = False
-        self._check(message)
-        self.messages.append(message)
-
-    def _check(self, message: dict[str, Any]) -> None:
-        if not self.messages:
-            assert set(message) == {"type", "status", "headers"}
-            assert message["type"] == "http.response.start"
-            for name, value in message["headers"]:
-                assert type(name) is bytes and type(value) is bytes and name == name.lower()
-        else:
-            assert set(message) == {"type", "body", "more_body"}
-            assert message["type"] == "http.response.body"
-            assert type(message["body"]) is bytes
-            assert not self.complete, "something is sent after the end"
-
-    def leave(self) -> None:
-        self.incoming.put_nowait({"type": "http.disconnect"})
-
-    async def end(self) -> "Exchange":
-        """Wait for the application to return, which it must do with no cancellation left over."""
-        assert await asyncio.wait_for(self.task, 5) == 0
-        return self
-
-    @property
-    def status(self) -> int:
-        return self.messages[0]["status"]
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return self.messages[0]["headers"]
-
-    @property
-    def bodies(self) -> list[bytes]:
-        return [message["body"] for message in self.messages[1:]]
-
-    @property
-    def text(self) -> str:
-        return b"".join(self.bodies).decode()
-
-    @property
-    def complete(self) -> bool:
-        return len(self.messages) > 1 and not self.messages[-1]["more_body"]
-
-
-async def connect(app: EventStream, **options: Any) -> Exchange:
-    """A client that has got what there is for it."""
-    exchange = Exchange(app, **options)
-    await turns(8)
-    return exchange
 
 
 @asynccontextmanager
@@ -705,6 +617,67 @@ async def test_a_send_that_is_not_a_coroutine() -> None:
         await blocked.end()
         reading.leave()
         await reading.end()
+
+
+async def test_a_receive_that_was_cancelled_is_not_called_again() -> None:
+    """It may go on raising that without having waited for anything."""
+
+    class Counting(Exchange):
+        calls = 0
+
+        async def receive(self) -> dict[str, Any]:
+            self.calls += 1
+            return await super().receive()
+
+    broadcaster = permissive()
+    exchange = Counting(EventStream(broadcaster))
+    await turns(8)
+    calls = exchange.calls
+    exchange.allowed = len(exchange.messages)  # the farewell takes its time
+    exchange.task.cancel()
+    await turns(8)
+    assert (exchange.task.done(), exchange.calls) == (False, calls)
+    await skip(1.5)
+    assert await exchange.task == 1
+
+
+async def test_events_are_sent_from_as_few_frames_however_deep_the_application_is() -> None:
+    def nested(app: Any, depth: int) -> Any:
+        async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope, receive, send)
+
+        return nested(wrapped, depth - 1) if depth else app
+
+    class Counting(Exchange):
+        async def send(self, message: dict[str, Any]) -> None:
+            self.frames = len(inspect.stack(0))
+            await super().send(message)
+
+    broadcaster = permissive()
+    exchanges = [Counting(nested(EventStream(broadcaster), depth)) for depth in (0, 20)]
+    await turns(8)
+    broadcaster.broadcast("message", "x")
+    broadcaster.close()
+    await turns()
+    assert [exchange.text for exchange in exchanges] == [":\n\n" + message("x")] * 2
+    assert exchanges[0].frames == exchanges[1].frames
+    for exchange in exchanges:
+        await exchange.end()
+
+
+@pytest.mark.parametrize("first", ["close", "leave"])
+@pytest.mark.parametrize("between", range(6))
+async def test_an_end_and_a_disconnect_at_the_same_time(first: str, between: int) -> None:
+    broadcaster = permissive()
+    app = EventStream(broadcaster)
+    exchanges = [await connect(app) for _ in range(3)]
+    for what in (first, {"close": "leave", "leave": "close"}[first]):
+        broadcaster.close() if what == "close" else [exchange.leave() for exchange in exchanges]
+        await turns(between)
+    for exchange in exchanges:
+        await exchange.end()
+    await turns()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_one_extra_task_a_stream() -> None:

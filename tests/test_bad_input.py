@@ -33,9 +33,9 @@ async def sends_nothing(broadcaster: Broadcaster) -> AsyncIterator[None]:
     client = await connect(broadcaster)
     queue: asyncio.Queue[str] = asyncio.Queue()
     broadcaster._clients.append(queue)
-    before = broadcaster._counts()
+    before = broadcaster.stats()
     yield
-    assert broadcaster._counts() == before
+    assert broadcaster.stats() == before
     broadcaster.broadcast("good", "x")
     assert await client.has(1) == [message("x", "good")]
     assert queue.get_nowait() == message("x", "good")

@@ -153,7 +153,7 @@ async def test_cancelled_again_and_again() -> None:
             if number % 3 > 1:
                 await asyncio.sleep(0)
             await client.leave()
-    assert broadcaster._counts()["frames"] == 0
+    assert broadcaster.stats()["log_events"] == 0
 
 
 @pytest.mark.parametrize("generator", ["stream", "queue"])

@@ -51,7 +51,8 @@ def test_methods_have_the_documented_signatures() -> None:
     assert names(broadcaster.register_event) == ["name"]
     assert names(broadcaster.broadcast) == ["event", "data"]
     assert names(broadcaster._format_sse) == ["event", "data"]
-    assert str(inspect.signature(Broadcaster.stream)).startswith("(self, request: 'Request', initial:")
+    assert names(broadcaster.stream) == ["request", "initial"]
+    assert inspect.signature(broadcaster.stream).parameters["initial"].default is None
     assert names(broadcaster._event_generator) == ["queue", "initial"]
     assert inspect.signature(broadcaster._event_generator).parameters["initial"].default is None
     assert names(sse_route) == ["broadcaster"]
@@ -224,7 +225,7 @@ async def test_broadcast_is_synchronous_and_returns_none() -> None:
     client = await connect(broadcaster)
     assert broadcaster.broadcast("message", "x") is None
     assert broadcaster.broadcast(event="message", data="y") is None
-    assert broadcaster._counts()["published"] == 2
+    assert broadcaster.stats()["events"] == 2
     assert await client.has(2) == [message("x"), message("y")]
     await client.leave()
 
@@ -503,8 +504,8 @@ async def test_a_response_that_is_never_iterated_leaks_nothing() -> None:
     await broadcaster.stream(request())
     gc.collect()
     broadcaster.broadcast("message", "x")
-    counts = broadcaster._counts()
-    assert (counts["clients"], counts["frames"]) == (0, 0)
+    counts = broadcaster.stats()
+    assert (counts["connected"], counts["log_events"]) == (0, 0)
 
 
 # ---- row 16: initial ----

@@ -331,7 +331,7 @@ async def test_after_close_broadcast_validates_and_reaches_nobody() -> None:
         broadcaster.broadcast("nope", "x")
     with pytest.raises(TypeError):
         broadcaster.broadcast("m", object())
-    assert broadcaster._counts()["published"] == 0
+    assert broadcaster.stats()["events"] == 0
 
 
 # ---- through sse_route, events that wait together leave together ----

@@ -131,10 +131,10 @@ broadcaster = fastware_sse.Broadcaster(strict=False)
 broadcaster.broadcast("message", {"text": "the rest works"})
 try:
     asyncio.run(broadcaster.stream(None))
-except ImportError as error:
-    assert "fastware" in str(error) and "pip install" in str(error), error
+except TypeError as error:
+    assert "fastware is not installed" in str(error) and "fastware_sse.asgi.EventStream" in str(error), error
 else:
-    raise AssertionError("no ImportError")
+    raise AssertionError("no TypeError")
 assert broadcaster.client_count == 0
 try:
     fastware_sse.install()

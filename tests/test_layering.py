@@ -29,6 +29,9 @@ C_RUNGS = [
     "py/waiter",
     "py/bridge",
     "py/wake",
+    "py/patience",
+    "py/fork",
+    "py/queues",
     "py/subscription",
     "py/options",
     "py/broadcaster",
@@ -56,16 +59,25 @@ LOAD_RUNGS = [
     "load/py_load",
 ]
 
+# Each imports the framework that it is named after, and is imported where a request comes from there.
+ADAPTERS = ["aiohttp", "blacksheep", "django", "litestar", "quart", "starlette"]
+
 # A module imports modules above it, the standard library and msgspec; others only inside a function or for types.
 PYTHON_RUNGS = [
     "_core",
     "_exit",
+    "_limits",
+    "_workers",
+    "_fork",
     "_stream",
+    "_frameworks",
     "broadcaster",
     "_install",
     "_deadline",
     "_request",
+    "_reply",
     "asgi",
+    *ADAPTERS,
     "_load",
     "_report",
     "_target",
@@ -75,7 +87,7 @@ PYTHON_RUNGS = [
     "__main__",
 ]
 DEPENDENCIES = {"msgspec"}
-NEVER_IMPORTED_BY_US = ["fastware", "granian", "hypercorn", "starlette", "uvicorn", "uvloop"]
+NEVER_IMPORTED_BY_US = ["fastapi", "fastware", "granian", "hypercorn", "uvicorn", "uvloop", *ADAPTERS]
 
 MAX_LINES = {".c": 500, ".h": 500, ".py": 250}
 
@@ -129,7 +141,8 @@ def test_module_imports_only_rungs_above_it(path: Path) -> None:
         if package == "fastware_sse":
             assert rest.partition(".")[0] in above, f"{module} is not above {path.stem}"
         else:
-            assert package in DEPENDENCIES or package in sys.stdlib_module_names, f"{module} is not a dependency"
+            own = {path.stem} & set(ADAPTERS)
+            assert package in DEPENDENCIES | own | sys.stdlib_module_names, f"{module} is not a dependency"
 
 
 def test_importing_the_package_imports_no_framework_and_no_server() -> None:

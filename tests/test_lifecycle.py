@@ -142,9 +142,29 @@ async def test_a_dropped_subscription_leaves_like_a_closed_one() -> None:
     parked, idle = joined(broadcaster), joined(broadcaster)
     parked.park()
     broadcaster.broadcast("message", "x")
-    assert broadcaster._counts()["frames"] == 1
+    assert broadcaster.stats()["log_events"] == 1
     del parked, idle
-    assert broadcaster._counts() == {"clients": 0, "published": 1, "frames": 0, "bytes": 0, "closed": False}
+    stats = broadcaster.stats()
+    assert (stats["connected"], stats["log_events"], stats["log_bytes"]) == (0, 0, 0)
+
+
+# ---- loops of all kinds ----
+
+
+def test_clients_of_a_loop_that_was_stopped_go_on_when_it_does() -> None:
+    broadcaster = permissive(2)
+    with asyncio.Runner() as runner:
+        ahead, behind = runner.run(connect(broadcaster)), runner.run(connect(broadcaster))
+        for text in "ab":
+            broadcaster.broadcast("message", text)
+        assert runner.run(ahead.has(2)) == [message("a"), message("b")]
+        for text in "cd":
+            broadcaster.broadcast("message", text)
+        assert broadcaster.client_count == 2
+        broadcaster.broadcast("message", "e")  # one more than may wait
+        assert broadcaster.client_count == 0
+        expected = [message(text) for text in "abcd"]
+        assert runner.run(ahead.end()) == runner.run(behind.end()) == expected
 
 
 # ---- closed loops ----
@@ -175,7 +195,7 @@ def test_subscriptions_may_outlive_their_loop(action: str) -> None:
     if action == "close the broadcaster":
         broadcaster.close()
         assert list(behind) == [message("x")]
-    broadcaster._counts()
+    broadcaster.stats()
     del broadcaster, parked, behind, waiter
     assert live() == before
 
@@ -210,7 +230,7 @@ def test_one_broadcaster_serves_one_loop_after_the_other() -> None:
     for _ in range(3):
         asyncio.run(serve())
         assert broadcaster.client_count == 0
-    assert broadcaster._counts()["published"] == 3
+    assert broadcaster.stats()["events"] == 3
 
 
 # ---- leaks ----
@@ -282,7 +302,7 @@ async def work_without_clients() -> None:
     chunk = _core.Chunk("h\u00e9")
     assert chunk.encode() + chunk.encode("utf-16") + chunk.encode(errors="ignore")
     assert broadcaster.event_types
-    assert broadcaster.client_count == broadcaster._counts()["clients"] == 0
+    assert broadcaster.client_count == broadcaster.stats()["connected"] == 0
 
 
 async def override() -> None:

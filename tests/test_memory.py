@@ -58,12 +58,12 @@ async def fails_while_readers_come_and_are_pruned(successes: int) -> bool:
                 failed = True
             else:
                 sent.append(message(str(number)))
-            broadcaster._counts()  # checks the hub
+            broadcaster.stats()  # checks the hub
     for reader, joined_at in readers:
         assert list(reader) == sent[joined_at:][:40]
         reader.close()
-    counts = broadcaster._counts()
-    assert (counts["clients"], counts["frames"], counts["published"]) == (0, 0, len(sent))
+    counts = broadcaster.stats()
+    assert (counts["connected"], counts["log_events"], counts["events"]) == (0, 0, len(sent))
     await turns()  # the cache of chunks is emptied
     return failed
 

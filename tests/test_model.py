@@ -126,14 +126,14 @@ class Both:
                     del self.parked[subscription]
 
     def check(self) -> None:
-        counts = self.ours._counts()
-        assert counts["published"] == self.model.published
+        counts = self.ours.stats()
+        assert counts["events"] == self.model.published
         assert self.ours.client_count == self.model.client_count
         assert len(self.ours._clients) == len(self.model.queues)
         finished = any(not client.live for _, client in self.clients)
         if not self.model.closed and not finished:
-            assert counts["frames"] == self.model.frames
-        assert counts["frames"] >= self.model.frames or self.model.closed
+            assert counts["log_events"] == self.model.frames
+        assert counts["log_events"] >= self.model.frames or self.model.closed
 
 
 OPERATIONS = [
@@ -179,8 +179,8 @@ async def test_random_operations(seed: int, limit: int, caplog: pytest.LogCaptur
     for subscription, client in both.clients:
         assert client.ended
         subscription.close()
-    counts = both.ours._counts()
-    assert (counts["clients"], counts["frames"]) == (0, 0)
+    counts = both.ours.stats()
+    assert (counts["connected"], counts["log_events"]) == (0, 0)
 
 
 # ---- the same through the generators ----
@@ -259,10 +259,10 @@ async def test_random_operations_on_streams(seed: int, limit: int, route: bool) 
             if reader.client in model.clients:
                 model.leave(reader.client)
         assert broadcaster.client_count == model.client_count
-        broadcaster._counts()
+        broadcaster.stats()
     for reader in readers:
         await turns()
         reader.settle()
         await close(reader)
-    counts = broadcaster._counts()
-    assert (counts["clients"], counts["frames"]) == (0, 0)
+    counts = broadcaster.stats()
+    assert (counts["connected"], counts["log_events"]) == (0, 0)

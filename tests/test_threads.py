@@ -93,7 +93,7 @@ def test_eight_threads_publish_to_clients_on_three_loops() -> None:
         assert mine == [f"event: message\ndata: {name}:{number}" for number in range(400)]
     for other in others:
         assert other == first, "one order for all"
-    assert broadcaster._counts()["frames"] == 0
+    assert broadcaster.stats()["log_events"] == 0
 
 
 @pytest.mark.usefixtures("hasty")
@@ -125,7 +125,7 @@ def test_clients_that_fall_behind_see_a_run_without_a_gap() -> None:
             assert rest == ""
             assert texts == sent[: len(texts)], "from the first event on, until it was pruned"
             assert len(texts) >= 64
-    assert broadcaster._counts()["frames"] == 0
+    assert broadcaster.stats()["log_events"] == 0
 
 
 @pytest.mark.usefixtures("hasty")
@@ -141,7 +141,7 @@ def test_close_from_a_thread_while_others_publish() -> None:
     publisher.join()
     assert all(other == first for other in others), "all end at the same event"
     assert broadcaster.client_count == 0
-    assert broadcaster._counts()["published"] == len(first) - 1
+    assert broadcaster.stats()["events"] == len(first) - 1
 
 
 @pytest.mark.usefixtures("hasty")
@@ -181,13 +181,13 @@ def test_clients_come_and_go_on_two_loops_while_threads_publish() -> None:
         thread.start()
     for number in range(3000):
         broadcaster.broadcast("message", f"{number}")
-        broadcaster._counts()  # checks the hub
+        broadcaster.stats()  # checks the hub
     stop.set()
     for thread in loops:
         thread.join()
     assert faults == []
-    counts = broadcaster._counts()
-    assert (counts["clients"], counts["frames"]) == (0, 0)
+    counts = broadcaster.stats()
+    assert (counts["connected"], counts["log_events"]) == (0, 0)
 
 
 # ---- places where Python may run that are no thread of their own ----

@@ -128,10 +128,10 @@ def test_broadcast_to_nobody(vector: EncodeVector) -> None:
         broadcaster.broadcast(vector.event, vector.data)
     except Exception as error:
         assert is_expected_error(vector, error), repr(error)
-        assert broadcaster._counts()["published"] == 0
+        assert broadcaster.stats()["events"] == 0
     else:
         assert vector.wire is not None
-        assert broadcaster._counts()["published"] == 1
+        assert broadcaster.stats()["events"] == 1
 
 
 @pytest.mark.parametrize("vector", PLAIN, ids=name_of)

@@ -15,6 +15,8 @@ struct fw_hub {
     struct fw_log log;       /* guarded by mu */
     struct fw_limits limits; /* guarded by mu */
     uint64_t clients;        /* guarded by mu; the weight of all readers with `counted` */
+    uint64_t total;          /* guarded by mu; the weight of all readers that were ever counted */
+    uint64_t pruned;         /* guarded by mu; by weight */
     uint64_t joined;         /* guarded by mu; readers between join and leave */
     bool closed;             /* guarded by mu */
 };
@@ -77,6 +79,16 @@ void fw_hub_unref(struct fw_hub *hub)
     fw_free(hub, sizeof *hub);
 }
 
+struct fw_hub *fw_hub_renew(struct fw_hub *old)
+{
+    struct fw_hub *hub = fw_hub_new();
+    if (hub != NULL) {
+        hub->limits = old->limits;
+        hub->closed = old->closed;
+    }
+    return hub;
+}
+
 int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits)
 {
     lock(hub);
@@ -103,6 +115,7 @@ void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight)
     if (!hub->closed) {
         reader->counted = true;
         hub->clients += weight;
+        hub->total += weight;
     }
     unlock(hub);
 }
@@ -176,7 +189,8 @@ static bool append_locked(struct fw_hub *hub, struct fw_frame *frame, struct pro
         weight = fw_log_prune(log, cut, have->range);
         have->range = NULL; /* its readers own it now */
     }
-    hub->clients -= hub->closed ? 0 : weight;
+    hub->clients -= weight;
+    hub->pruned += weight;
     *published = (struct fw_published){.sequence = log->head, .pruned = weight, .clients = hub->clients};
     fw_frame_ref(frame);
     fw_log_append(log, frame);
@@ -340,9 +354,13 @@ struct fw_hub_counts fw_hub_counts(struct fw_hub *hub)
     const struct fw_log *log = &hub->log;
     struct fw_hub_counts counts = {
         .clients = hub->clients,
+        .total = hub->total,
+        .pruned = hub->pruned,
         .head = log->head,
+        .text = log->bytes,
         .frames = log->head - log->tail,
         .bytes = fw_log_bytes(log, log->tail, log->head),
+        .lag = log->head - log->tail, /* the tail is where the last reader stands */
         .closed = hub->closed,
     };
     unlock(hub);

@@ -40,9 +40,13 @@ struct fw_published {
 
 struct fw_hub_counts {
     uint64_t clients; /* by weight: joined and neither left, pruned, finished nor closed */
+    uint64_t total;   /* by weight: all that were ever counted */
+    uint64_t pruned;  /* by weight, ever */
     uint64_t head;    /* events published */
+    uint64_t text;    /* bytes of their text */
     uint64_t frames;  /* held in the log */
     uint64_t bytes;   /* their text */
+    uint64_t lag;     /* events that the reader furthest behind in the log still needs */
     bool closed;
 };
 
@@ -51,6 +55,11 @@ struct fw_hub_counts {
 struct fw_hub *fw_hub_new(void);
 void fw_hub_ref(struct fw_hub *hub);
 void fw_hub_unref(struct fw_hub *hub);
+
+/* Returns a hub with the limits of `old`, closed if that is, and with nothing else of it; or NULL if there is no memory.
+ * For the child of a fork. No thread of the parent was inside `old` then: the forking thread had the GIL, and all that
+ * call the hub have it. */
+struct fw_hub *fw_hub_renew(struct fw_hub *old);
 
 /* Sets how far readers may fall behind. FW_EBUSY if a reader is joined: the limits of a live log are fixed. */
 int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits);

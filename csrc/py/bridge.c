@@ -64,6 +64,16 @@ static bool schedule_soon(Bridge *bridge, PyMethodDef *callback)
     return handle != NULL;
 }
 
+/* The loop has had a turn: those who wait for it go on. */
+static void end_turn(Bridge *bridge)
+{
+    while (bridge->turns != NULL) {
+        struct Turn *turn = bridge->turns;
+        bridge->turns = turn->next;
+        PyThread_release_lock(turn->had);
+    }
+}
+
 /* ---- parked clients ---- */
 
 static void link_parked(Bridge *bridge, Client *client)
@@ -103,6 +113,7 @@ static int step(Bridge *bridge, Client *client)
 {
     PyObject *waiter = Py_NewRef(client->waiter);
     unlink_parked(bridge, client);
+    bridge->in_vain = 0;
     int result = waiter_wake(waiter);
     Py_DECREF(waiter);
     return result;
@@ -128,6 +139,8 @@ static PyObject *bridge_sweep(PyObject *self, PyObject *Py_UNUSED(ignored))
     Bridge *bridge = (Bridge *)self;
     size_t parked = bridge->parked;
     Client *client;
+    bool failed = false;
+    bridge->thread = PyThread_get_thread_ident();
     /* Before anybody is looked at, and as an exchange: a publisher that finds 1 published before this line, so the
      * sweep sees its event; one that comes later finds 0 and sends a wake of its own. */
     atomic_exchange(&bridge->pending, 0);
@@ -139,10 +152,12 @@ static PyObject *bridge_sweep(PyObject *self, PyObject *Py_UNUSED(ignored))
         }
         if (step(bridge, client) < 0) {
             sweep_on(bridge);
-            return NULL;
+            failed = true;
+            break;
         }
     }
-    Py_RETURN_NONE;
+    end_turn(bridge);
+    return failed ? NULL : Py_NewRef(Py_None);
 }
 
 /* ---- heartbeats ---- */
@@ -220,6 +235,8 @@ static PyObject *bridge_forget(PyObject *self, PyObject *Py_UNUSED(ignored))
     Bridge *bridge = (Bridge *)self;
     bool used = bridge->cache_used;
     bridge->cache_used = false;
+    bridge->reading = NULL; /* its step is over, wherever it waits now */
+    end_turn(bridge);
     bridge->forgets = used && schedule_soon(bridge, &forget_def);
     if (!bridge->forgets)
         cache_clear(&bridge->cache);
@@ -252,6 +269,8 @@ int bridge_read(Client *client, size_t max_events, PyObject **chunk)
     if (status != FW_OK)
         return status;
     client->beat = false; /* the event beats it */
+    bridge->reading = client;
+    bridge->in_vain = 0;
     *chunk = cache_chunk(&bridge->cache, bridge->state, &batch);
     fw_batch_release(&batch);
     if (*chunk == NULL)
@@ -310,6 +329,7 @@ int bridge_join(fw_state *state, BridgeList *list, PyObject *loop, Client *clien
         bridge = bridge_new(state, list, loop);
     if (bridge == NULL)
         return -1;
+    bridge->thread = PyThread_get_thread_ident();
     fw_hub_join(bridge->hub, &client->reader, 1);
     client->bridge = bridge;
     client->previous_peer = NULL;
@@ -333,6 +353,8 @@ void bridge_leave(Client *client)
     if (client->next_peer != NULL)
         client->next_peer->previous_peer = client->previous_peer;
     unlink_parked(bridge, client);
+    if (bridge->reading == client)
+        bridge->reading = NULL;
     fw_hub_leave(bridge->hub, &client->reader);
 
     PyObject *type, *value, *traceback;
@@ -371,6 +393,8 @@ PyObject *bridge_park(Client *client)
         return Py_NewRef(client->waiter);
     }
     client->deadline = fw_now() + bridge->interval;
+    if (bridge->reading == client)
+        bridge->reading = NULL;
     link_parked(bridge, client);
     PyObject *waiter = Py_NewRef(client->waiter);
     if (arm_timer(bridge) < 0) {
@@ -387,6 +411,18 @@ int bridges_traverse(const BridgeList *list, visitproc visit, void *arg)
         for (const Client *client = bridge->first_parked; client != NULL; client = client->next_parked)
             Py_VISIT(client->waiter);
     return 0;
+}
+
+void bridge_abandon(Bridge *bridge)
+{
+    while (bridge->first_parked != NULL) {
+        /* For ever: without it the task might be collected here, and complain. It is the parent's. */
+        Py_INCREF(bridge->first_parked->waiter);
+        unlink_parked(bridge, bridge->first_parked);
+    }
+    bridge->reading = NULL;
+    bridge->turns = NULL; /* on the heap of threads that are not here */
+    unlist(bridge);
 }
 
 void bridges_detach(BridgeList *list)

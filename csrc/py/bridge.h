@@ -37,12 +37,23 @@ typedef struct Client {
 } Client;
 
 /* The bridges of one Broadcaster, and what their clients need of it; part of it. */
-typedef struct {
+typedef struct BridgeList {
     Bridge *first;
     uint64_t rounds;    /* of wakes */
     struct fw_hub *hub; /* owned by the Broadcaster */
+    PyObject *queues;   /* likewise: a list of the caller's own queues */
     double interval;    /* of heartbeats in seconds, 0 for none */
+    bool inherited;     /* it was in use in the process that has forked this one, and nobody was told yet */
+    PyObject *owner;    /* the Broadcaster, not owned */
+    struct BridgeList *previous, *next; /* all of the module (fork.h) */
 } BridgeList;
+
+/* A publisher that waits for a turn of the loop (patience.h). On the heap: a daemon thread does not come back from a wait
+ * in which the interpreter ends. */
+struct Turn {
+    PyThread_type_lock had; /* free once the loop has had it */
+    struct Turn *next;
+};
 
 struct Bridge {
     PyObject_HEAD
@@ -57,8 +68,12 @@ struct Bridge {
     Client *peers;
     Client *first_parked, *last_parked;
     size_t parked;
-    atomic_int pending; /* 1 while a sweep is scheduled */
-    unsigned unseen;    /* wakes since then */
+    Client *reading;      /* who has read in this turn of the loop, and may be in the middle of its step; or NULL */
+    unsigned long thread; /* that runs the loop, as far as is known */
+    unsigned in_vain;     /* waits of publishers since the last progress */
+    struct Turn *turns;   /* those who wait for one */
+    atomic_int pending;   /* 1 while a sweep is scheduled */
+    unsigned unseen;      /* wakes since then */
     double interval;
     PyObject *timer; /* the scheduled heartbeat, or NULL */
     Cache cache;
@@ -82,6 +97,9 @@ PyObject *bridge_park(Client *client);
 /* Reads the next Chunk of at most `max_events` events. Returns FW_OK with a new reference in *chunk, FW_EAGAIN, FW_EEND,
  * or FW_ENOMEM with an exception set. */
 int bridge_read(Client *client, size_t max_events, PyObject **chunk);
+
+/* In the child of a fork: takes `bridge` off its list, and what is parked out of it, so that nothing wakes its clients. */
+void bridge_abandon(Bridge *bridge);
 
 /* Calls loop.METHOD([delay,] callback, context=empty) with `callback` bound to the bridge. Returns the handle. */
 PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback);

@@ -2,7 +2,10 @@
 
 #include "core/status.h"
 #include "py/encode.h"
+#include "py/fork.h"
 #include "py/options.h"
+#include "py/patience.h"
+#include "py/queues.h"
 #include "py/subscription.h"
 #include "py/wake.h"
 
@@ -26,14 +29,15 @@ static PyObject *broadcaster_new(PyTypeObject *type, PyObject *Py_UNUSED(args), 
     self->buffer_size = BUFFER_SIZE;
     self->heartbeat_interval = Py_NewRef(Py_None);
     self->retry = Py_NewRef(Py_None);
-    self->clients = PyList_New(0);
+    fork_enlist(state, &self->bridges, (PyObject *)self);
+    self->bridges.queues = PyList_New(0);
     self->event_types = PySet_New(NULL);
     self->bridges.hub = fw_hub_new();
     if (self->bridges.hub == NULL)
         fw_raise(FW_ENOMEM);
     else
         fw_hub_set_limits(self->bridges.hub, (struct fw_limits){.events = BUFFER_SIZE});
-    if (self->bridges.hub == NULL || self->clients == NULL || self->event_types == NULL)
+    if (self->bridges.hub == NULL || self->bridges.queues == NULL || self->event_types == NULL)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -70,7 +74,7 @@ static int broadcaster_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Broadcaster *self = (Broadcaster *)op;
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(self->clients);
+    Py_VISIT(self->bridges.queues);
     Py_VISIT(self->heartbeat_interval);
     Py_VISIT(self->retry);
     return bridges_traverse(&self->bridges, visit, arg);
@@ -79,8 +83,8 @@ static int broadcaster_traverse(PyObject *op, visitproc visit, void *arg)
 /* Only the list can be part of a cycle. It is emptied, not dropped: subscriptions may still hold us. */
 static int broadcaster_clear(PyObject *op)
 {
-    PyObject *clients = ((Broadcaster *)op)->clients;
-    return clients != NULL ? PyList_SetSlice(clients, 0, PyList_GET_SIZE(clients), NULL) : 0;
+    PyObject *queues = ((Broadcaster *)op)->bridges.queues;
+    return queues != NULL ? PyList_SetSlice(queues, 0, PyList_GET_SIZE(queues), NULL) : 0;
 }
 
 static void broadcaster_dealloc(PyObject *op)
@@ -88,8 +92,9 @@ static void broadcaster_dealloc(PyObject *op)
     Broadcaster *self = (Broadcaster *)op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
+    fork_delist(self->state, &self->bridges);
     bridges_detach(&self->bridges);
-    Py_CLEAR(self->clients);
+    Py_CLEAR(self->bridges.queues);
     Py_CLEAR(self->event_types);
     Py_CLEAR(self->heartbeat_interval);
     Py_CLEAR(self->retry);
@@ -232,54 +237,10 @@ static struct fw_frame *make_frame(PyObject *op, PyObject *name, PyObject *event
     return frame;
 }
 
-/* Removes the very object `queue`, if it is still there. Returns 1, 0, or -1 with an exception. */
-static int remove_client(PyObject *clients, PyObject *queue)
-{
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(clients); i++)
-        if (PyList_GET_ITEM(clients, i) == queue)
-            return PyList_SetSlice(clients, i, i + 1, NULL) < 0 ? -1 : 1;
-    return 0;
-}
-
-/* Gives `frame` to the caller's own queues: a snapshot of them is walked, full ones are pruned and counted. Every queue is
- * tried; returns 0, or -1 with the first exception. */
-static int put_to_queues(Broadcaster *self, const struct fw_frame *frame, uint64_t *pruned)
-{
-    PyObject *type = NULL, *value = NULL, *traceback = NULL;
-    PyObject *text = encode_frame_text(frame);
-    PyObject *queues = text != NULL ? PyList_AsTuple(self->clients) : NULL;
-    if (queues == NULL) {
-        Py_XDECREF(text);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(queues); i++) {
-        PyObject *stack[2] = {PyTuple_GET_ITEM(queues, i), text};
-        PyObject *done = PyObject_VectorcallMethod(self->state->name_put_nowait, stack, 2, NULL);
-        if (done == NULL && PyErr_ExceptionMatches(self->state->queue_full)) {
-            PyErr_Clear();
-            if (remove_client(self->clients, stack[0]) > 0)
-                ++*pruned;
-        }
-        Py_XDECREF(done);
-        if (PyErr_Occurred()) {
-            if (type == NULL)
-                PyErr_Fetch(&type, &value, &traceback);
-            else
-                PyErr_Clear();
-        }
-    }
-    Py_DECREF(queues);
-    Py_DECREF(text);
-    if (type == NULL)
-        return 0;
-    PyErr_Restore(type, value, traceback);
-    return -1;
-}
-
 static int log_pruned(Broadcaster *self, uint64_t pruned, bool was_parked)
 {
     struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
-    unsigned long long remain = counts.clients + (unsigned long long)PyList_GET_SIZE(self->clients);
+    unsigned long long remain = counts.clients + (unsigned long long)PyList_GET_SIZE(self->bridges.queues);
     PyObject *done = PyObject_CallMethod(self->state->logger, "debug", "sKK", "pruned %d slow SSE clients (%d remain)",
                                          (unsigned long long)pruned, remain);
     if (done != NULL && was_parked && (self->warned_at == 0 || fw_now() - self->warned_at >= WARN_EVERY)) {
@@ -315,6 +276,7 @@ static PyObject *broadcaster_broadcast(PyObject *op, PyObject *const *args, Py_s
     if (frame == NULL)
         return NULL;
 
+    bridges_give_turn(&self->bridges);
     int status = fw_hub_publish(self->bridges.hub, frame, &published);
     if (status != FW_OK) {
         fw_frame_unref(frame);
@@ -324,13 +286,14 @@ static PyObject *broadcaster_broadcast(PyObject *op, PyObject *const *args, Py_s
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
     bool was_parked = published.pruned != 0 && bridges_pruned_parked(&self->bridges);
     int failed = bridges_wake(&self->bridges);
-    if (PyList_GET_SIZE(self->clients) != 0 && !fw_hub_counts(self->bridges.hub).closed) {
+    if (PyList_GET_SIZE(self->bridges.queues) != 0 && !fw_hub_counts(self->bridges.hub).closed) {
         PyErr_Fetch(&type, &value, &traceback);
-        failed |= put_to_queues(self, frame, &published.pruned);
+        failed |= queues_put(self->state, self->bridges.queues, frame, &published.pruned);
         if (type != NULL)
             PyErr_Restore(type, value, traceback);
     }
     fw_frame_unref(frame);
+    fork_warn(self->state, &self->bridges);
     if (failed || (published.pruned != 0 && log_pruned(self, published.pruned, was_parked) < 0))
         return NULL;
     Py_RETURN_NONE;
@@ -357,17 +320,56 @@ static PyObject *broadcaster_end_streams(PyObject *op, PyObject *loop)
     Py_RETURN_NONE;
 }
 
-static PyObject *broadcaster_counts(PyObject *op, PyObject *Py_UNUSED(ignored))
+static PyObject *broadcaster_start_over(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    if (fork_start_over(&((Broadcaster *)op)->bridges) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- attributes ---- */
+
+static uint64_t client_count(Broadcaster *self, const struct fw_hub_counts *counts)
+{
+    return counts->clients + (size_t)PyList_GET_SIZE(self->bridges.queues);
+}
+
+static PyObject *broadcaster_stats(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Broadcaster *self = (Broadcaster *)op;
     struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
     fw_hub_check(self->bridges.hub);
-    return Py_BuildValue("{sKsKsKsKsO}", "clients", (unsigned long long)counts.clients, "published",
-                         (unsigned long long)counts.head, "frames", (unsigned long long)counts.frames, "bytes",
-                         (unsigned long long)counts.bytes, "closed", counts.closed ? Py_True : Py_False);
+    struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = {
+        {"connected", client_count(self, &counts)},
+        {"total", counts.total},
+        {"pruned", counts.pruned},
+        {"events", counts.head},
+        {"bytes", counts.text},
+        {"log_events", counts.frames},
+        {"log_bytes", counts.bytes},
+        {"lag", counts.lag},
+    };
+    PyObject *stats = PyDict_New();
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers && stats != NULL; i++) {
+        PyObject *value = PyLong_FromUnsignedLongLong(numbers[i].value);
+        if (value == NULL || PyDict_SetItemString(stats, numbers[i].name, value) < 0)
+            Py_CLEAR(stats);
+        Py_XDECREF(value);
+    }
+    return stats;
 }
 
-/* ---- attributes ---- */
+static PyObject *broadcaster_repr(PyObject *op)
+{
+    Broadcaster *self = (Broadcaster *)op;
+    struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
+    return PyUnicode_FromFormat("<%s %s, %llu clients, head %llu>", Py_TYPE(op)->tp_name,
+                                counts.closed ? "closed" : "open", (unsigned long long)client_count(self, &counts),
+                                (unsigned long long)counts.head);
+}
 
 static PyObject *get_event_types(PyObject *op, void *Py_UNUSED(closure))
 {
@@ -377,8 +379,8 @@ static PyObject *get_event_types(PyObject *op, void *Py_UNUSED(closure))
 static PyObject *get_client_count(PyObject *op, void *Py_UNUSED(closure))
 {
     Broadcaster *self = (Broadcaster *)op;
-    return PyLong_FromUnsignedLongLong(fw_hub_counts(self->bridges.hub).clients +
-                                       (size_t)PyList_GET_SIZE(self->clients));
+    struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
+    return PyLong_FromUnsignedLongLong(client_count(self, &counts));
 }
 
 static PyObject *get_closed(PyObject *op, void *Py_UNUSED(closure))
@@ -395,7 +397,7 @@ static PyGetSetDef broadcaster_getset[] = {
 };
 
 static PyMemberDef broadcaster_members[] = {
-    {"_clients", T_OBJECT, offsetof(Broadcaster, clients), READONLY, "The caller's own queues: a list."},
+    {"_clients", T_OBJECT, offsetof(Broadcaster, bridges.queues), READONLY, "The caller's own queues: a list."},
     {"_event_types", T_OBJECT, offsetof(Broadcaster, event_types), READONLY, "The registered event types: a set."},
     {"_buffer_size", T_PYSSIZET, offsetof(Broadcaster, buffer_size), READONLY, "Events that may wait for a client."},
     {"_strict", T_BOOL, offsetof(Broadcaster, strict), READONLY, "Whether event types must be registered."},
@@ -440,10 +442,19 @@ PyDoc_STRVAR(end_streams_doc, "_end_streams($self, loop, /)\n"
                               "--\n\n"
                               "End the streams on one event loop once they have sent what they owe. From that loop.");
 
-PyDoc_STRVAR(counts_doc,
-             "_counts($self, /)\n"
-             "--\n\n"
-             "Return what the core counts: clients, events published, frames and bytes of text held, closed.");
+PyDoc_STRVAR(start_over_doc, "_start_over($self, /)\n"
+                             "--\n\n"
+                             "In the child of a fork: drop all clients, events and counts. Raises MemoryError.");
+
+PyDoc_STRVAR(
+    stats_doc,
+    "stats($self, /)\n"
+    "--\n\n"
+    "Return a snapshot as a dict of int. Cheap, from any thread.\n\n"
+    "connected: clients now, as client_count; total: streams that ever began; pruned: clients that could not\n"
+    "keep up; events, bytes: published, and their text; log_events, log_bytes: kept for clients that have not\n"
+    "read them yet; lag: events that the client furthest behind still has to read. Counters start at 0 in each\n"
+    "process.");
 
 static PyMethodDef broadcaster_methods[] = {
     {"register_event", (PyCFunction)(void (*)(void))broadcaster_register_event, METH_FASTCALL | METH_KEYWORDS,
@@ -453,7 +464,8 @@ static PyMethodDef broadcaster_methods[] = {
     {"_subscribe", broadcaster_subscribe, METH_NOARGS, subscribe_doc},
     {"close", broadcaster_close, METH_NOARGS, close_doc},
     {"_end_streams", broadcaster_end_streams, METH_O, end_streams_doc},
-    {"_counts", broadcaster_counts, METH_NOARGS, counts_doc},
+    {"_start_over", broadcaster_start_over, METH_NOARGS, start_over_doc},
+    {"stats", broadcaster_stats, METH_NOARGS, stats_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -463,11 +475,17 @@ PyDoc_STRVAR(broadcaster_doc,
              "One log of events and the clients that read it: everything but the streams.");
 
 static PyType_Slot broadcaster_slots[] = {
-    {Py_tp_doc, (void *)broadcaster_doc}, {Py_tp_new, broadcaster_new},
-    {Py_tp_init, broadcaster_init},       {Py_tp_traverse, broadcaster_traverse},
-    {Py_tp_clear, broadcaster_clear},     {Py_tp_dealloc, broadcaster_dealloc},
-    {Py_tp_methods, broadcaster_methods}, {Py_tp_members, broadcaster_members},
-    {Py_tp_getset, broadcaster_getset},   {0, NULL},
+    {Py_tp_doc, (void *)broadcaster_doc},
+    {Py_tp_new, broadcaster_new},
+    {Py_tp_init, broadcaster_init},
+    {Py_tp_traverse, broadcaster_traverse},
+    {Py_tp_clear, broadcaster_clear},
+    {Py_tp_dealloc, broadcaster_dealloc},
+    {Py_tp_methods, broadcaster_methods},
+    {Py_tp_members, broadcaster_members},
+    {Py_tp_getset, broadcaster_getset},
+    {Py_tp_repr, broadcaster_repr},
+    {0, NULL},
 };
 
 PyType_Spec broadcaster_spec = {

@@ -8,7 +8,6 @@ typedef struct {
     PyObject_HEAD
     fw_state *state;
     BridgeList bridges;           /* its hub is ours */
-    PyObject *clients;            /* list of foreign queues */
     PyObject *event_types;        /* set of exact str */
     PyObject *heartbeat_interval; /* as it was given: a number, or None */
     PyObject *retry;              /* likewise: a number, a pair, or None */

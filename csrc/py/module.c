@@ -2,6 +2,7 @@
 #include "py/broadcaster.h"
 #include "py/chunk.h"
 #include "py/encode.h"
+#include "py/fork.h"
 #include "py/subscription.h"
 #include "py/waiter.h"
 
@@ -97,6 +98,11 @@ static PyObject *alloc_live(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ign
     return PyLong_FromSize_t(fw_alloc_live());
 }
 
+static PyObject *broadcasters(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    return fork_owners(PyModule_GetState(module));
+}
+
 #ifdef FW_DEBUG
 static PyObject *alloc_fail_after(PyObject *Py_UNUSED(module), PyObject *number)
 {
@@ -111,6 +117,8 @@ static PyObject *alloc_fail_after(PyObject *Py_UNUSED(module), PyObject *number)
 static PyMethodDef module_methods[] = {
     {"_alloc_live", alloc_live, METH_NOARGS,
      "_alloc_live($module, /)\n--\n\nReturn the bytes that the C core has allocated in this process."},
+    {"_broadcasters", broadcasters, METH_NOARGS,
+     "_broadcasters($module, /)\n--\n\nReturn a list of all Broadcasters that are alive."},
 #ifdef FW_DEBUG
     {"_alloc_fail_after", alloc_fail_after, METH_O,
      "_alloc_fail_after($module, successes, /)\n--\n\nLet one allocation of the core fail after so many; negative: "

@@ -31,6 +31,8 @@ typedef struct {
     PyObject *name_is_closed;
     PyObject *name_put_nowait;
     PyObject *names_context;
+
+    struct BridgeList *lists; /* of all Broadcasters (fork.h) */
 } fw_state;
 
 extern struct PyModuleDef fw_module_def;

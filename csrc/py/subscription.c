@@ -1,6 +1,7 @@
 #include "py/subscription.h"
 
 #include "core/status.h"
+#include "py/fork.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -43,6 +44,7 @@ static PyObject *subscription_join(PyObject *op, PyObject *loop)
     if (bridge_join(self->state, self->bridges, loop, &self->client) < 0)
         return NULL;
     self->joined = true;
+    fork_warn(self->state, self->bridges);
     Py_RETURN_NONE;
 }
 

@@ -108,6 +108,52 @@ static void clients_are_counted_by_weight(void)
     fw_hub_unref(hub);
 }
 
+static void totals_only_grow(void)
+{
+    struct fw_hub *hub = open_hub(2, 0);
+    struct fw_reader slow, alert;
+    fw_hub_join(hub, &slow, 3);
+    fw_hub_join(hub, &alert, 1);
+    publish_many(hub, 2, 0);
+    check_read(hub, &alert, 2, 0, 2);
+    struct fw_hub_counts counts = fw_hub_counts(hub);
+    CHECK(counts.total == 4 && counts.pruned == 0 && counts.lag == 2 && counts.text == counts.bytes);
+    publish(hub, 0);
+    counts = fw_hub_counts(hub);
+    CHECK(counts.total == 4 && counts.pruned == 3 && counts.lag == 1 && counts.text == 3 * counts.bytes);
+    fw_hub_leave(hub, &alert);
+    fw_hub_leave(hub, &slow);
+    fw_hub_close(hub);
+    fw_hub_join(hub, &alert, 1); /* too late to be counted */
+    counts = fw_hub_counts(hub);
+    CHECK(counts.total == 4 && counts.pruned == 3 && counts.lag == 0);
+    fw_hub_leave(hub, &alert);
+    fw_hub_unref(hub);
+}
+
+static void a_renewed_hub_has_the_limits_and_nobody(void)
+{
+    struct fw_hub *old = open_hub(2, 0);
+    struct fw_reader theirs, ours;
+    fw_hub_join(old, &theirs, 1);
+    publish_many(old, 2, 0);
+    struct fw_hub *hub = fw_hub_renew(old);
+    check_counts(hub, 0, 0);
+    CHECK(fw_hub_counts(hub).head == 0 && fw_hub_counts(hub).total == 0);
+    fw_hub_join(hub, &ours, 1);
+    publish_many(hub, 2, 0);
+    CHECK_EQ(publish(hub, 0).pruned, 1);
+    check_counts(old, 1, 2);
+    fw_hub_leave(old, &theirs);
+    fw_hub_leave(hub, &ours);
+    fw_hub_close(old);
+    struct fw_hub *closed = fw_hub_renew(old);
+    CHECK(fw_hub_counts(closed).closed && !fw_hub_counts(hub).closed);
+    fw_hub_unref(closed);
+    fw_hub_unref(hub);
+    fw_hub_unref(old);
+}
+
 static void publishing_to_nobody_keeps_no_frame(void)
 {
     struct fw_hub *hub = open_hub(256, 0);
@@ -648,6 +694,8 @@ int main(void)
     RUN(a_new_hub_is_empty);
     RUN(the_last_reference_frees_the_hub);
     RUN(clients_are_counted_by_weight);
+    RUN(totals_only_grow);
+    RUN(a_renewed_hub_has_the_limits_and_nobody);
     RUN(publishing_to_nobody_keeps_no_frame);
     RUN(a_reader_enters_at_the_head);
     RUN(one_frame_is_shared_by_everyone);

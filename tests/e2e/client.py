@@ -1,13 +1,17 @@
-"""A small HTTP/1.1 client on a raw socket, strict about every byte, that can also misbehave as clients do."""
+"""A small HTTP/1.1 client on a raw socket, strict about every byte, that can also misbehave as clients do.
+
+What does not depend on HTTP/1.1 is in Wire, on which h2client.py stands too.
+"""
 
 import asyncio
 import json
 import re
 import socket
+import ssl
 import struct
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from decoder import Event, decode
 
@@ -19,13 +23,13 @@ _CHUNK_SIZE = re.compile(rb"0|[1-9a-fA-F][0-9a-fA-F]{0,7}")  # no extensions, no
 
 
 class ProtocolError(Exception):
-    """The server has sent what HTTP/1.1 does not allow, or not there."""
+    """The server has sent what HTTP does not allow, or not there."""
 
 
 class Response:
     """What has arrived of the answer to one request."""
 
-    def __init__(self, connection: "Connection", method: str) -> None:
+    def __init__(self, connection: "Wire", method: str) -> None:
         self.connection = connection
         self.method = method
         self.status: int | None = None
@@ -36,6 +40,15 @@ class Response:
         self.complete = False
         """Whether the end has arrived, for a chunked body its last chunk."""
 
+    def add(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
+        self.size += len(chunk)
+
+    def clear(self) -> None:
+        """Forget what has arrived of the body."""
+        self.chunks.clear()
+        self.size = 0
+
     @property
     def body(self) -> bytes:
         return b"".join(self.chunks)
@@ -43,6 +56,10 @@ class Response:
     @property
     def events(self) -> list[Event]:
         return decode(self.chunks)
+
+    @property
+    def data(self) -> list[str]:
+        return [event.data for event in self.events]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         await self.connection.until(condition)
@@ -56,30 +73,31 @@ class Response:
         return self
 
 
-class Connection(asyncio.Protocol):
-    """One TCP connection. Requests may be pipelined; their responses come in the same order."""
+class Wire(asyncio.Protocol):
+    """One TCP connection, or TLS on it, whatever is spoken there."""
 
     def __init__(self) -> None:
         self.closed_by_server = False
         self._transport: asyncio.Transport | None = None
-        self._received = bytearray()
-        self._open: deque[Response] = deque()
         self._error: Exception | None = None
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
 
-    # What a client does.
+    # Each protocol's own.
 
     def send(self, method: str, target: str, data: Any = None) -> Response:
         """Write a request, with `data` as JSON, and return at once."""
-        body = b"" if data is None else json.dumps(data).encode()
-        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
-        if data is not None:
-            head += "Content-Type: application/json\r\n"
-        response = Response(self, method)
-        self._open.append(response)
-        self._transport.write(head.encode() + b"\r\n" + body)
-        return response
+        raise NotImplementedError
+
+    def take(self, data: bytes) -> None:
+        """Understand what has arrived. Raises ProtocolError."""
+        raise NotImplementedError
+
+    def rest(self) -> bytes:
+        """What has arrived and is not whole."""
+        raise NotImplementedError
+
+    # What a client does.
 
     async def request(self, method: str, target: str, data: Any = None) -> Any:
         """Send a request and return the JSON of its answer."""
@@ -129,12 +147,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
         try:
-            while self._open and self._parse(self._open[0]):
-                self._open.popleft()
-            if self._received and not self._open:
-                raise ProtocolError(f"bytes after the last response: {bytes(self._received[:80])!r}")
+            self.take(data)
         except ProtocolError as error:
             self._error = error
             self._transport.abort()
@@ -142,8 +156,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self.closed_by_server = True
-        if self._received:
-            self._error = ProtocolError(f"cut off after {bytes(self._received[-80:])!r}")
+        if rest := self.rest():
+            self._error = ProtocolError(f"cut off after {rest[-80:]!r}")
         self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -154,6 +168,35 @@ class Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class Connection(Wire):
+    """HTTP/1.1. Requests may be pipelined; their responses come in the same order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._received = bytearray()
+        self._open: deque[Response] = deque()
+
+    def send(self, method: str, target: str, data: Any = None) -> Response:
+        body = b"" if data is None else json.dumps(data).encode()
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        if data is not None:
+            head += "Content-Type: application/json\r\n"
+        response = Response(self, method)
+        self._open.append(response)
+        self._transport.write(head.encode() + b"\r\n" + body)
+        return response
+
+    def take(self, data: bytes) -> None:
+        self._received += data
+        while self._open and self._parse(self._open[0]):
+            self._open.popleft()
+        if self._received and not self._open:
+            raise ProtocolError(f"bytes after the last response: {bytes(self._received[:80])!r}")
+
+    def rest(self) -> bytes:
+        return bytes(self._received)
 
     # Each of these returns whether it has come to the end of what it reads.
 
@@ -190,8 +233,7 @@ class Connection(asyncio.Protocol):
         size = int(response.headers["content-length"])
         if len(self._received) < size:
             return False
-        response.chunks.append(bytes(self._received[:size]))
-        response.size = size
+        response.add(bytes(self._received[:size]))
         del self._received[:size]
         return True
 
@@ -211,8 +253,7 @@ class Connection(asyncio.Protocol):
             if received[stop - 2 : stop] != b"\r\n":
                 raise ProtocolError(f"a chunk of {size} bytes that ends in {bytes(received[stop - 2 : stop])!r}")
             if size:
-                response.chunks.append(bytes(received[end + 2 : stop - 2]))
-                response.size += size
+                response.add(bytes(received[end + 2 : stop - 2]))
             last = size == 0
             at = stop
         del received[:at]
@@ -226,18 +267,40 @@ def _match(pattern: re.Pattern[bytes], line: bytes) -> re.Match[bytes]:
     return match
 
 
-async def connect(port: int) -> Connection:
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+Kind = TypeVar("Kind", bound=Wire)
+
+
+async def connect(port: int, kind: type[Kind] = Connection, tls: ssl.SSLContext | None = None) -> Kind:
+    name = {"server_hostname": "localhost"} if tls else {}
+    _, connection = await asyncio.get_running_loop().create_connection(kind, "127.0.0.1", port, ssl=tls, **name)
     return connection
 
 
-async def connect_without_reading(port: int) -> Connection:
+async def connect_without_reading(port: int, kind: type[Kind] = Connection) -> Kind:
     """A connection that takes nothing until read_on(), with a receive buffer as small as the kernel allows."""
     loop = asyncio.get_running_loop()
     raw = socket.socket()
     raw.setblocking(False)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connect(): it fixes the window's scale
     await loop.sock_connect(raw, ("127.0.0.1", port))
-    transport, connection = await loop.create_connection(Connection, sock=raw)
+    transport, connection = await loop.create_connection(kind, sock=raw)
     transport.pause_reading()
     return connection
+
+
+async def raw_answer(port: int, request: bytes) -> bytes:
+    """All that comes, until the server closes, to a client that only sends `request`."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(LIMIT):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def all_got(streams: Iterable[Response], texts: list[str]) -> None:
+    """Wait until each has got exactly `texts`, as the data of its events."""
+    last = f"data: {texts[-1]}\n\n".encode()
+    for stream in streams:
+        await stream.until(lambda stream=stream: bool(stream.chunks) and stream.chunks[-1].endswith(last))
+        assert stream.data == texts

@@ -5,12 +5,13 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from client import LIMIT, Response, connect
+from client import LIMIT, Connection, Response, connect
 
 import fastware_sse
 
@@ -32,33 +33,45 @@ class Kind(NamedTuple):
         return self.name
 
 
-def _serve(loop: str) -> Kind:
+def serve(loop: str) -> Kind:
     return Kind(f"serve-{loop}", [str(APPS / "run.py"), "{file}", "{port}", loop])
 
 
-def uvicorn(loop: str, http: str) -> Kind:
-    options = ["--port", "{port}", "--loop", loop, "--http", http, "--no-access-log"]
+def uvicorn(loop: str, http: str, *more: str) -> Kind:
+    options = ["--port", "{port}", "--loop", loop, "--http", http, "--no-access-log", *more]
     return Kind(f"uvicorn-{loop}-{http}", ["-m", "uvicorn", "{app}:app", *options])
 
 
-def granian(loop: str) -> Kind:
-    options = ["--port", "{port}", "--loop", loop, "--backpressure", "5000", "--no-ws", "--workers-kill-timeout", "3"]
+def granian(loop: str, *more: str) -> Kind:
+    options = ["--port", "{port}", "--loop", loop, "--no-ws", "--workers-kill-timeout", "3", *more]
     return Kind(f"granian-{loop}", ["-m", "granian", "--interface", "asgi", *options, "{app}:app"])
 
 
-SERVE = _serve("asyncio")
-SERVE_UVLOOP = _serve("uvloop")
+def hypercorn(name: str, *more: str) -> Kind:
+    options = ["--bind", "127.0.0.1:{port}", "--graceful-timeout", "1", "--keep-alive", "3", *more]
+    return Kind(name, ["-m", "hypercorn", *options, "{app}:app"])
+
+
+SERVE = serve("asyncio")
+SERVE_UVLOOP = serve("uvloop")
 UVICORN = uvicorn("asyncio", "h11")
+UVICORN_HTTPTOOLS = uvicorn("asyncio", "httptools")
+UVICORN_UVLOOP_H11 = uvicorn("uvloop", "h11")
 UVICORN_UVLOOP = uvicorn("uvloop", "httptools")
-GRANIAN = granian("asyncio")
+GRANIAN = granian("asyncio", "--backpressure", "5000")
+GRANIAN_UVLOOP = granian("uvloop", "--backpressure", "5000")
+HYPERCORN = hypercorn("hypercorn")
+HYPERCORN_W0 = hypercorn("hypercorn-w0", "-w", "0")
+DAPHNE = Kind("daphne", ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}:app"])
 KINDS = [SERVE, SERVE_UVLOOP, UVICORN, UVICORN_UVLOOP]
 
 
 class Server:
     """A running server, and the connections that a test has made to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, port: int, tls: ssl.SSLContext | None) -> None:
         self.port = port
+        self.tls = tls
         self.log = ""
         self._interrupted = False
         self._process = process
@@ -76,7 +89,7 @@ class Server:
         async with asyncio.timeout(LIMIT):
             while True:
                 with contextlib.suppress(ConnectionRefusedError):
-                    (await connect(port)).close()
+                    (await self.connect(port)).close()
                     return
                 assert not self.exited
                 await asyncio.sleep(0.01)
@@ -86,9 +99,12 @@ class Server:
         async with asyncio.timeout(LIMIT), self._grown:
             await self._grown.wait_for(lambda: text in self.log)
 
+    async def connect(self, port: int | None = None) -> Connection:
+        return await connect(port or self.port, tls=self.tls)
+
     async def stream(self, target: str = "/events", port: int | None = None) -> Response:
         """A client of the event stream, that has seen the head of the response."""
-        response = await (await connect(port or self.port)).send("GET", target).head()
+        response = await (await self.connect(port)).send("GET", target).head()
         assert response.status == 200
         assert response.headers["content-type"] == "text/event-stream"
         assert response.headers["transfer-encoding"] == "chunked"
@@ -102,15 +118,30 @@ class Server:
 
     async def request(self, method: str, target: str, data: object = None, port: int | None = None) -> dict:
         """Ask on a connection of its own: uvicorn closes one that has been idle for 5 s."""
-        connection = await connect(port or self.port)
+        connection = await self.connect(port)
         try:
             return await connection.request(method, target, data)
         finally:
             connection.close()
 
+    async def burst(self, *texts: str) -> dict[str, int]:
+        """The application broadcasts them in one go, and answers with its status."""
+        return await self.request("POST", "/burst", {"texts": texts})
+
+    async def nothing_is_left(self, before: dict[str, int]) -> None:
+        """Wait until there are as many clients, tasks and descriptors as `before`, a /status."""
+        connection = await self.connect()
+        async with asyncio.timeout(LIMIT):
+            while True:
+                now = await connection.request("GET", "/status")
+                if all(now[what] is None or now[what] <= before[what] for what in before):
+                    break
+                await asyncio.sleep(0.02)
+        connection.close()
+
     async def has_clients(self, number: int, port: int | None = None) -> None:
         """Ask /status until it says so. Nothing tells a client that the server has seen it come or go."""
-        connection = await connect(port or self.port)
+        connection = await self.connect(port)
         async with asyncio.timeout(LIMIT):
             while (await connection.request("GET", "/status"))["clients"] != number:
                 pass
@@ -163,6 +194,11 @@ class Server:
         await self._reader
 
 
+STOP: dict[str, Callable[[Server], None]] = {"ctrl-c": Server.interrupt, "sigterm": Server.terminate}
+STOP_IDLE = STOP | {"ctrl-c": Server.interrupt_first_process}
+"""Where no stream is open."""
+
+
 def reserve_port() -> socket.socket:
     """A port that the system gives to nobody else while the socket is open, and that a server can still listen on."""
     holder = socket.socket()
@@ -173,7 +209,11 @@ def reserve_port() -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def running(
-    kind: Kind, app: str = "fastware_app", port: int | None = None, **environment: str
+    kind: Kind,
+    app: str = "fastware_app",
+    port: int | None = None,
+    tls: ssl.SSLContext | None = None,
+    **environment: str,
 ) -> AsyncIterator[Server]:
     """Serve `app`, a module of examples/ or apps/, on `port`, which the caller has reserved, or on any."""
     with contextlib.ExitStack() as stack:
@@ -181,7 +221,7 @@ async def running(
             port = stack.enter_context(reserve_port()).getsockname()[1]
         file = next(folder / f"{app}.py" for folder in (EXAMPLES, APPS) if (folder / f"{app}.py").exists())
         command = [part.format(app=app, file=file, port=port) for part in kind.command]
-        async with _process(command, port, environment) as server:
+        async with _process([sys.executable, *command], port, tls, environment) as server:
             await server.accepts(port)
             yield server
 
@@ -189,23 +229,33 @@ async def running(
 @contextlib.asynccontextmanager
 async def running_script(name: str, ports: list[int], **environment: str) -> AsyncIterator[Server]:
     """Run one of apps/ that starts its servers itself, on `ports`."""
-    async with _process([str(APPS / f"{name}.py"), *map(str, ports)], ports[0], environment) as server:
+    command = [sys.executable, str(APPS / f"{name}.py"), *map(str, ports)]
+    async with _process(command, ports[0], None, environment) as server:
         yield server
 
 
 @contextlib.asynccontextmanager
-async def _process(arguments: list[str], port: int, environment: dict[str, str]) -> AsyncIterator[Server]:
+async def running_command(command: list[str], port: int) -> AsyncIterator[Server]:
+    """Run another server than ours, which listens on `port`."""
+    async with _process(command, port, None, {}) as server:
+        await server.accepts(port)
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def _process(
+    command: list[str], port: int, tls: ssl.SSLContext | None, environment: dict[str, str]
+) -> AsyncIterator[Server]:
     path = os.pathsep.join(map(str, [PACKAGE, EXAMPLES, APPS]))
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
+        *command,
         env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"} | environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,  # a process group of its own, for Ctrl-C
     )
-    server = Server(process, port)
+    server = Server(process, port, tls)
     try:
         yield server
     except BaseException:

@@ -3,17 +3,27 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import pytest
 from client import LIMIT, Response, connect
-from servers import KINDS, SERVE, UVICORN, Kind, Server, reserve_port, running, running_script
+from servers import (
+    KINDS,
+    SERVE,
+    SERVE_UVLOOP,
+    STOP,
+    STOP_IDLE,
+    UVICORN,
+    Kind,
+    Server,
+    reserve_port,
+    running,
+    running_script,
+)
 
 pytestmark = pytest.mark.e2e
 
 CLIENTS = 100
-STOP: dict[str, Callable[[Server], None]] = {"ctrl-c": Server.interrupt, "sigterm": Server.terminate}
-STOP_IDLE = STOP | {"ctrl-c": Server.interrupt_first_process}
 
 
 async def assert_clean_end(stream: Response) -> None:
@@ -29,7 +39,7 @@ async def all_of(awaitables: list[Awaitable[None]]) -> None:
 
 
 @pytest.mark.parametrize("how", STOP)
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", [SERVE, SERVE_UVLOOP], ids=str)
 async def test_stops_as_if_no_stream_were_open(kind: Kind, how: str) -> None:
     texts = [f"event {index}" for index in range(50)]
     async with running(kind) as idle, running(kind) as server:

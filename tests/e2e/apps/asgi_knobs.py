@@ -1,16 +1,24 @@
-"""An ASGI application without a framework, whose Broadcaster and EventStream the test configures."""
+"""An ASGI application without a framework, whose Broadcaster and EventStream the test configures.
+
+Beside it, on /route, the same Broadcaster in a handler of fastware.
+"""
 
 import asyncio
 import json
 import os
 import sys
 
-from fastware_sse import Broadcaster
+from fastware import Router, create_app
+
+from fastware_sse import Broadcaster, sse_route
 from fastware_sse.asgi import EventStream
 
 broadcaster = Broadcaster(**json.loads(os.environ.get("BROADCASTER", "{}")))
 broadcaster.register_event("message")
 events = EventStream(broadcaster, **json.loads(os.environ.get("EVENT_STREAM", "{}")))
+router = Router()
+router.add_route("GET", "/route", sse_route(broadcaster))
+fastware_app = create_app(router)
 
 
 def descriptors() -> int | None:
@@ -18,6 +26,9 @@ def descriptors() -> int | None:
 
 
 async def app(scope, receive, send):
+    if scope["type"] == "http" and scope["path"] == "/route":
+        await fastware_app(scope, receive, send)
+        return
     if scope["type"] != "http" or scope["path"] not in ("/burst", "/status"):
         await events(scope, receive, send)
         return
@@ -29,8 +40,11 @@ async def app(scope, receive, send):
         body += request.get("body", b"")
         more = request.get("more_body", False)
     if scope["path"] == "/burst":
-        for text in json.loads(body)["texts"]:
+        burst = json.loads(body)
+        for text in burst["texts"]:
             broadcaster.broadcast("message", text)
+            if burst.get("pause"):
+                await asyncio.sleep(burst["pause"])
     tasks = len(asyncio.all_tasks())
     answer = {"clients": broadcaster.client_count, "tasks": tasks, "descriptors": descriptors()}
     encoded = json.dumps(answer).encode()

@@ -1,0 +1,81 @@
+#include "py/patience.h"
+
+#define PATIENCE 0.020 /* seconds, for one event */
+#define IN_VAIN 25     /* waits without any progress, half a second, before a loop is given up */
+
+static bool is_endangered(Bridge *bridge, const Client *client)
+{
+    return client != NULL && fw_hub_endangered(bridge->hub, &client->reader);
+}
+
+/* Returns a bridge worth waiting for, a borrowed reference, or NULL. */
+static Bridge *find_endangered(const BridgeList *list)
+{
+    unsigned long here = PyThread_get_thread_ident();
+    for (Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
+        if (bridge->thread != here && bridge->in_vain < IN_VAIN &&
+            (is_endangered(bridge, bridge->first_parked) || is_endangered(bridge, bridge->reading)))
+            return bridge;
+    return NULL;
+}
+
+static bool runs_a_loop(fw_state *state)
+{
+    if (state->get_running_loop == NULL) /* the interpreter is ending: nobody waits for anything */
+        return true;
+    PyObject *running = PyObject_CallNoArgs(state->get_running_loop);
+    if (running == NULL)
+        PyErr_Clear();
+    Py_XDECREF(running);
+    return running != NULL;
+}
+
+static struct Turn *turn_new(void)
+{
+    struct Turn *turn = PyMem_RawMalloc(sizeof *turn);
+    if (turn == NULL)
+        return NULL;
+    turn->had = PyThread_allocate_lock();
+    if (turn->had == NULL) {
+        PyMem_RawFree(turn);
+        return NULL;
+    }
+    PyThread_acquire_lock(turn->had, NOWAIT_LOCK);
+    return turn;
+}
+
+/* Waits for a turn of the loop. Returns false if there is no memory to do so. */
+static bool wait_for(Bridge *bridge, double seconds)
+{
+    struct Turn *turn = turn_new();
+    if (turn == NULL)
+        return false;
+    Py_INCREF(bridge);
+    bridge->in_vain++; /* progress sets it to 0 */
+    turn->next = bridge->turns;
+    bridge->turns = turn;
+    Py_BEGIN_ALLOW_THREADS
+    PyThread_acquire_lock_timed(turn->had, (PY_TIMEOUT_T)(seconds * 1e6), 0);
+    Py_END_ALLOW_THREADS
+    for (struct Turn **link = &bridge->turns; *link != NULL; link = &(*link)->next)
+        if (*link == turn) { /* it has not come */
+            *link = turn->next;
+            break;
+        }
+    Py_DECREF(bridge);
+    PyThread_release_lock(turn->had);
+    PyThread_free_lock(turn->had);
+    PyMem_RawFree(turn);
+    return true;
+}
+
+void bridges_give_turn(BridgeList *list)
+{
+    Bridge *bridge = find_endangered(list);
+    if (bridge == NULL || runs_a_loop(bridge->state))
+        return;
+    double left, deadline = fw_now() + PATIENCE;
+    while ((bridge = find_endangered(list)) != NULL && (left = deadline - fw_now()) > 0)
+        if (!wait_for(bridge, left))
+            return;
+}

@@ -1,0 +1,125 @@
+"""The answer to one request as an ASGI callable: its head, the initial events, and then what is broadcast.
+
+What frameworks take from a handler, and what an EventStream does with each request.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ._request import Header, Receive, Refusal, Request, Scope, Send
+from ._stream import BODY_BYTES, HEADERS, OPENING, joined
+from .broadcaster import Broadcaster
+
+_DEFAULTS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+_NOT_YOURS = {b"content-type", b"content-length"} | {
+    # These speak of one connection; HTTP/2 forbids them.
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"transfer-encoding",
+    b"upgrade",
+}
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+
+
+class Reply:
+    """A stream of `broadcaster` for whoever calls it, whatever the method; to HEAD its headers and an end.
+
+    Raises TypeError or ValueError that names the argument.
+    """
+
+    status = 200
+
+    def __init__(
+        self,
+        broadcaster: Broadcaster,
+        *,
+        initial: list[tuple[str, Any]] | None = None,
+        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        send_timeout: float | None = 30.0,
+    ) -> None:
+        if not isinstance(broadcaster, Broadcaster):
+            raise TypeError(f"broadcaster must be a Broadcaster, not {type(broadcaster).__name__}")
+        broadcaster._refuse_own_generator()
+        self.broadcaster = broadcaster
+        self.headers = _all_headers(headers)
+        self.send_timeout = _checked_timeout(send_timeout)
+        self._initial: list[bytes] | None = self._bodies(initial)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        elif scope["type"] == "http":
+            await Request(self, scope, receive, send).run()
+        # Anything else, lifespan above all, is somebody else's business, and silence says so.
+
+    async def refusal(self, scope: Scope) -> Refusal | None:
+        """What is answered instead of a stream, or None."""
+        return None
+
+    async def initial_bodies(self, scope: Scope) -> list[bytes]:
+        """Given away: they may be large, and a framework keeps its response for as long as the stream lives."""
+        if self._initial is None:
+            raise RuntimeError("a response with initial events is for one client")
+        bodies, self._initial = self._initial, None if self._initial else []
+        return bodies
+
+    async def first_bodies(self, scope: Scope) -> list[bytes]:
+        """The beginning of a stream, in bodies of at most 64 KiB (a larger event alone); never empty."""
+        bodies = await self.initial_bodies(scope)
+        retry = joined(self.broadcaster._retry_chunks())
+        if retry and bodies and len(retry[0]) + len(bodies[0]) <= BODY_BYTES:
+            return [retry[0] + bodies[0], *bodies[1:]]
+        return retry + bodies or [OPENING]
+
+    def _bodies(self, initial: list[tuple[str, Any]] | None) -> list[bytes]:
+        return joined(self.broadcaster._initial_chunks(initial))
+
+
+def _checked_timeout(seconds: float | None) -> float | None:
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"send_timeout must be a number of seconds or None, not {type(seconds).__name__}")
+    try:
+        number = float(seconds)
+    except OverflowError:
+        number = math.inf
+    if not 0 < number < math.inf:
+        raise ValueError("send_timeout must be None or a finite number of seconds above 0")
+    return number
+
+
+def _all_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> list[Header]:
+    if isinstance(headers, (str, bytes)) or not isinstance(headers, Iterable):
+        raise TypeError(f"headers must be pairs (name, value), not {type(headers).__name__}")
+    theirs = []
+    for pair in headers:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"headers must be pairs (name, value), not {pair!r}")
+        name, value = (_header_bytes(part) for part in pair)
+        name = name.lower()
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"headers must not contain the name {name!r}: it is not a token (RFC 9110, 5.6.2)")
+        if name in _NOT_YOURS:
+            raise ValueError(f"headers must not contain {name.decode()!r}: the stream or the server sets it")
+        theirs.append((name, value))
+    replaced = {name for name, _ in theirs}
+    return [pair for pair in _DEFAULTS if pair[0] not in replaced] + theirs
+
+
+def _header_bytes(part: object) -> bytes:
+    if isinstance(part, str):
+        try:
+            part = part.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ValueError(f"headers must be Latin-1, which has no {part!r}") from None
+    if not isinstance(part, bytes):
+        raise TypeError(f"headers must be str or bytes, not {type(part).__name__}")
+    if any(byte in part for byte in b"\r\n\0"):
+        raise ValueError(f"headers must not contain CR, LF or NUL: {part!r}")
+    return part
