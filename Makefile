@@ -27,8 +27,8 @@ run: $(RUN)/stamp
 bench: $(BENCH)/stamp
 	cd benchmarks && ../$(BENCH)/bin/python run.py
 
-soak: $(RUN)/stamp
-	cd benchmarks && ../$(RUN)/bin/python soak.py
+soak: $(BENCH)/stamp
+	cd benchmarks && ../$(BENCH)/bin/python soak.py
 
 test: $(TEST)/stamp
 	$(MAKE) -C tests/core test
