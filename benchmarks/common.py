@@ -58,6 +58,11 @@ class Clients:
             await asyncio.sleep(0)
         await asyncio.sleep(0)
 
+    async def finish(self) -> None:
+        """Of ours: close it, and let each client read to its end."""
+        self.broadcaster.close()
+        await asyncio.gather(*self._tasks)
+
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()

@@ -17,6 +17,7 @@ COMMANDS = {
     + ["--backlog", "4096", "--backpressure", "20000", "--port", "{port}", "{app}:app"],
     "nginx": ["{nginx}", "-p", "{folder}", "-c", "{folder}/nginx.conf"],
     "C": [str(FLOOR_PROGRAM), "{port}"],
+    "its own server": [sys.executable, "{app}.py", "{port}"],
 }
 
 
@@ -27,7 +28,7 @@ class Kind:
     name: str
     app: str = ""  # a module of apps/
     target: str = "/events"
-    which: str = ""  # whose Broadcaster, for fastware_app
+    which: str = ""  # whose Broadcaster, for fastware_app; the framework, for adapter_app
     heartbeat: int = 0
     is_ours: bool = False
 
@@ -41,8 +42,15 @@ STREAM_HEARTBEAT = Kind(
 )
 MOUNTED = Kind("ours: EventStream mounted in fastware", "mounted_app", is_ours=True)
 ALONE = Kind("ours: EventStream alone", "asgi_app", is_ours=True)
+STARLETTE = Kind("ours: in Starlette", "adapter_app", which="starlette", is_ours=True)
+FASTAPI = Kind("ours: in FastAPI", "adapter_app", which="fastapi", is_ours=True)
+LITESTAR = Kind("ours: in Litestar", "adapter_app", which="litestar", is_ours=True)
+QUART = Kind("ours: in Quart", "adapter_app", which="quart", is_ours=True)
+DJANGO = Kind("ours: in Django", "adapter_app", which="django", is_ours=True)
+BLACKSHEEP = Kind("ours: EventStream mounted in BlackSheep", "adapter_app", which="blacksheep", is_ours=True)
+AIOHTTP = Kind("ours: in aiohttp", "aiohttp_app", is_ours=True)
 SSE_STARLETTE = Kind("sse-starlette", "starlette_app")
-FASTAPI = Kind("FastAPI's own", "fastapi_app")
+FASTAPI_SSE = Kind("FastAPI's own", "fastapi_app")
 NCHAN = Kind("nchan")
 FLOOR = Kind("a bare send() loop")
 
@@ -62,5 +70,5 @@ def on(server: str, *kinds: Kind) -> list[Contestant]:
 
 
 ASGI_SERVERS = ("uvicorn", "granian")
-OTHERS = on("uvicorn", SSE_STARLETTE, FASTAPI) + on("nginx", NCHAN) + on("C", FLOOR)
+OTHERS = on("uvicorn", SSE_STARLETTE, FASTAPI_SSE) + on("nginx", NCHAN) + on("C", FLOOR)
 ALL = [one for server in ASGI_SERVERS for one in on(server, ORIGINAL, ROUTE, MOUNTED, ALONE)] + OTHERS

@@ -10,14 +10,21 @@ from statistics import median
 
 from client import Load
 from contestants import (
+    AIOHTTP,
     ALL,
     ALONE,
     ASGI_SERVERS,
+    BLACKSHEEP,
+    DJANGO,
+    FASTAPI,
+    LITESTAR,
     MOUNTED,
     ORIGINAL,
     ORIGINAL_HEARTBEAT,
     OTHERS,
+    QUART,
     ROUTE,
+    STARLETTE,
     STREAM,
     STREAM_HEARTBEAT,
     Contestant,
@@ -40,8 +47,9 @@ PACED_BOUNDS = [
     (STREAM_HEARTBEAT, ORIGINAL_HEARTBEAT, 0.7),
 ]
 BURST_BOUNDS = [(ALONE, ORIGINAL, 0.05), (MOUNTED, ORIGINAL, 0.05), (ROUTE, ORIGINAL, 0.1)]
+ADAPTER_BOUNDS = [(kind, ALONE, 1.15) for kind in (STARLETTE, FASTAPI, LITESTAR)]
 
-COLUMNS = ["", "CPU per delivery", "over the original", "latency p50", "p99", "not delivered"]
+AXIS = "us of the server's processor per delivery"
 
 
 @dataclass
@@ -70,10 +78,10 @@ def paced(scale: Scale) -> list[Line | Table]:
         f"Paced: {RATE} events a second to {scale.clients:,} clients",
         f"A dashboard's life. {scale.paced_rounds} windows of one second for each, in turn. Every event goes to every "
         "client by itself, so most of the time is the kernel's. The floor shows how much.",
-        COLUMNS,
-        "us of the server's processor per delivery",
+        _columns("the original"),
+        AXIS,
     )
-    return [*lines, _filled(table, contestants, found)]
+    return [*lines, _filled(table, contestants, found, ORIGINAL)]
 
 
 def burst(scale: Scale) -> list[Line | Table]:
@@ -86,10 +94,28 @@ def burst(scale: Scale) -> list[Line | Table]:
         f"Burst: {BURST} events at once to {scale.clients:,} clients",
         f"A handler broadcasts {BURST} events without a pause; {scale.burst_rounds} times for each. With ours, "
         "and with the floor, events that wait together leave together. nchan gets them one by one, from outside.",
-        COLUMNS,
-        "us of the server's processor per delivery",
+        _columns("the original"),
+        AXIS,
     )
-    return [*lines, _filled(table, ALL, found)]
+    return [*lines, _filled(table, ALL, found, ORIGINAL)]
+
+
+def adapters(scale: Scale) -> list[Line | Table]:
+    """As `paced`, through the adapters of the frameworks, and without any."""
+    bounded = (ALONE, *(kind for kind, _, _ in ADAPTER_BOUNDS))
+    contestants = on("uvicorn", *bounded, QUART, DJANGO, BLACKSHEEP) + on("its own server", AIOHTTP)
+    contestants += on("granian", *bounded)
+    found = _measure(contestants, scale.clients, RATE, scale.adapter_rounds, lambda server: server.paced(RATE, RATE))
+    what = f"server CPU per delivery, paced {RATE}/s to {scale.clients:,} clients"
+    table = Table(
+        "adapters",
+        f"Through frameworks: {RATE} events a second to {scale.clients:,} clients",
+        f"What a framework's adapter adds to a stream; {scale.adapter_rounds} windows of one second for each, in turn. "
+        "aiohttp serves itself, so its row is over EventStream on uvicorn.",
+        _columns("EventStream alone"),
+        AXIS,
+    )
+    return [*_ratios(found, ADAPTER_BOUNDS, what), _filled(table, contestants, found, ALONE)]
 
 
 def _measure(
@@ -127,10 +153,10 @@ def _measure(
 def _ratios(found: dict[Contestant, Found], bounds: list[tuple[Kind, Kind, float]], what: str) -> list[Line]:
     lines = []
     for server in ASGI_SERVERS:
-        for ours, original, bound in bounds:
-            mine, other = (found[Contestant(kind, server)].cost for kind in (ours, original))
-            name = f"{what}: {server}, {ours.name.removeprefix('ours: ')}, over the original"
-            line = at_most(name, bound, mine / other, f"{mine:.2f} us over {other:.2f} us")
+        for ours, base, bound in bounds:
+            mine, other = (found[Contestant(kind, server)].cost for kind in (ours, base))
+            names = " over ".join(kind.name.removeprefix("ours: ") for kind in (ours, base))
+            line = at_most(f"{what}: {server}, {names}", bound, mine / other, f"{mine:.2f} us over {other:.2f} us")
             if ours is STREAM_HEARTBEAT and sys.version_info[:2] != (3, 11):
                 # On 3.11 asyncio.wait_for() makes a task for each event. Later ones do not, and demand nothing.
                 line.must, line.met = f"{line.must} on 3.11", None
@@ -144,16 +170,20 @@ def _collections(found: dict[Contestant, Found], ours: Kind, original: Kind, mil
     return Line(what, "fewer", f"{texts[0]} (the original {texts[1]})", mine["count"] < other["count"])
 
 
-def _filled(table: Table, contestants: list[Contestant], found: dict[Contestant, Found]) -> Table:
+def _columns(base: str) -> list[str]:
+    return ["", "CPU per delivery", f"over {base}", "latency p50", "p99", "not delivered"]
+
+
+def _filled(table: Table, contestants: list[Contestant], found: dict[Contestant, Found], base: Kind) -> Table:
     for one in contestants:
         if one not in found:
             table.add_absent(one)
             continue
         it = found[one]
-        base = found[Contestant(ORIGINAL, one.server if one.server in ASGI_SERVERS else ASGI_SERVERS[0])].cost
+        other = found[Contestant(base, one.server if one.server in ASGI_SERVERS else ASGI_SERVERS[0])].cost
         cells = [
             f"{it.cost:.2f} us",
-            f"{it.cost / base:.2f}",
+            f"{it.cost / other:.2f}",
             f"{it.p50:.1f} ms",
             f"{it.p99:.1f} ms",
             f"{it.missing:,}",

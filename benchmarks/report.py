@@ -18,6 +18,7 @@ DOCS = HERE.parent / "docs"
 PLOTS = DOCS / "benchmarks"
 
 PACKAGES = ["fastware", "granian", "uvicorn", "uvloop", "httptools", "sse-starlette", "starlette", "fastapi"]
+PACKAGES += ["litestar", "quart", "django", "blacksheep", "aiohttp"]
 
 # Legible on white and on black.
 TEXT, OURS, THEIRS = "#808890", "#2f9e6e", "#7c8fb0"

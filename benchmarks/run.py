@@ -20,6 +20,7 @@ import report
 import running
 import slow
 import stall
+import threads
 from result import Line, Table
 from scale import FULL, TRIAL, Scale
 
@@ -36,9 +37,11 @@ def measurements(scale: Scale) -> dict[str, Callable[[], list[Line | Table]]]:
         "frames": micro.frames_held,
         "stall": stall.stall,
         "heartbeats": stall.heartbeats,
+        "threads": threads.threads,
         "load-client": partial(load_client.load_client, scale),
         "paced": partial(deliveries.paced, scale),
         "burst": partial(deliveries.burst, scale),
+        "adapters": partial(deliveries.adapters, scale),
         "connections": partial(connections.connections, scale),
         "slow": partial(slow.slow, scale),
         "exit": partial(exit_time.exit_time, scale),

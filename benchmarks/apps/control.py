@@ -1,4 +1,4 @@
-"""What the harness asks of a Python app beside its stream: an ASGI application around the measured one.
+"""What the harness asks of a Python app beside its stream, and an ASGI application that adds it to the measured one.
 
 GET /status, POST /paced?events=&rate=&size=, POST /burst?events=, POST /collections. The broadcasts are done in here,
 in the server; /paced answers once it has made the last one.
@@ -21,26 +21,34 @@ from payload import Payloads
 class Control:
     def __init__(self, app: Any, publish: Callable[[dict[str, Any]], None], clients: Callable[[], int]) -> None:
         self._app = app
-        self._publish = publish
-        self._clients = clients
-        self._payloads = Payloads()
-        self._full = FullCollections()
-        self._actions = {
-            "/status": self._status,
-            "/paced": self._paced,
-            "/burst": self._burst,
-            "/collections": self._full.take,
-        }
+        self._actions = Actions(publish, clients)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        action = self._actions.get(scope.get("path"))
-        if action is None:
+        path = scope.get("path")
+        if path not in self._actions.paths:
             return await self._app(scope, receive, send)
-        query = {name: int(value) for name, value in parse_qsl(scope["query_string"].decode())}
-        body = json.dumps(await action(**query)).encode()
+        body = await self._actions.answer(path, scope["query_string"].decode())
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+class Actions:
+    def __init__(self, publish: Callable[[dict[str, Any]], None], clients: Callable[[], int]) -> None:
+        self._publish = publish
+        self._clients = clients
+        self._payloads = Payloads()
+        self.paths = {
+            "/status": self._status,
+            "/paced": self._paced,
+            "/burst": self._burst,
+            "/collections": FullCollections().take,
+        }
+
+    async def answer(self, path: str, query: str) -> bytes:
+        """What is asked of `path`, as JSON."""
+        numbers = {name: int(value) for name, value in parse_qsl(query)}
+        return json.dumps(await self.paths[path](**numbers)).encode()
 
     async def _status(self) -> dict[str, int]:
         return {"pid": os.getpid(), "clients": self._clients()}
