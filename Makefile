@@ -7,6 +7,7 @@ V := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 # One environment for each way of building. The tests' own has a debug build in the tree, so that a change to a Python
 # file needs no step. The others hold a real install, and work in a folder from which the tree cannot be imported.
 RUN := .venv-run-$V
+BENCH := .venv-bench-$V
 TEST := .venv-test-$V
 ASAN := .venv-asan-$V
 EXTRAS = test,lint
@@ -23,11 +24,11 @@ OTHERS = $(shell for v in $(filter-out $V,$(VERSIONS)); do for p in python$$v $$
 run: $(RUN)/stamp
 	cd examples && ../$(RUN)/bin/python -m fastware_sse
 
-bench: $(RUN)/stamp
-	cd benchmarks && ../$(RUN)/bin/python run.py
+bench: $(BENCH)/stamp
+	cd benchmarks && ../$(BENCH)/bin/python run.py
 
-soak: $(RUN)/stamp
-	cd benchmarks && ../$(RUN)/bin/python soak.py
+soak: $(BENCH)/stamp
+	cd benchmarks && ../$(BENCH)/bin/python soak.py
 
 test: $(TEST)/stamp
 	$(MAKE) -C tests/core test
@@ -43,7 +44,7 @@ lint: $(TEST)/stamp
 	$(TEST)/bin/ruff check
 	$(TEST)/bin/ruff format --check
 	$(TEST)/bin/mypy
-	$(TEST)/bin/clang-format --dry-run --Werror $(C_FILES) $(wildcard tests/*/*.[ch])
+	$(TEST)/bin/clang-format --dry-run --Werror $(C_FILES) $(wildcard tests/*/*.[ch] benchmarks/*.c)
 	$(TEST)/bin/codespell
 
 asan: $(ASAN)/stamp
@@ -54,7 +55,11 @@ tsan:
 	$(MAKE) -C tests/core tsan
 
 $(RUN)/stamp: $(SOURCES) $(MODULES) | $(RUN)/bin/pip
-	$(RUN)/bin/pip install -q '.[demo,bench]'
+	$(RUN)/bin/pip install -q '.[demo]'
+	touch $@
+
+$(BENCH)/stamp: $(SOURCES) $(MODULES) | $(BENCH)/bin/pip
+	$(BENCH)/bin/pip install -q '.[bench]'
 	touch $@
 
 $(TEST)/stamp: $(SOURCES) | $(TEST)/bin/pip
@@ -71,4 +76,4 @@ $(ASAN)/stamp: $(SOURCES) $(MODULES) | $(ASAN)/bin/pip
 clean:
 	$(MAKE) -C tests/core clean
 	$(MAKE) -C tests/load clean
-	rm -rf .venv-* build dist *.egg-info fastware_sse/*.so .*_cache
+	rm -rf .venv-* build benchmarks/build dist *.egg-info fastware_sse/*.so .*_cache

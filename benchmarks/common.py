@@ -1,10 +1,9 @@
-"""What all groups share: the two implementations, the payload, clients that are tasks, and the lines of the table."""
+"""What the measurements inside one process share: the two implementations, the payload, and clients that are tasks."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Any
 
 import fastware.sse
@@ -23,24 +22,6 @@ PAYLOAD = {
 }
 
 IMPLEMENTATIONS: dict[str, Any] = {"original": fastware.sse, "ours": fastware_sse}
-
-
-@dataclass
-class Line:
-    """One line of the table. `met` is None where nothing is demanded."""
-
-    what: str
-    must: str
-    measured: str
-    met: bool | None = None
-
-
-def at_least(what: str, bound: float, value: float, detail: str) -> Line:
-    return Line(what, f">= {bound:g}", f"{value:.2f} ({detail})", value >= bound)
-
-
-def at_most(what: str, bound: float, value: float, detail: str) -> Line:
-    return Line(what, f"<= {bound:g}", f"{value:.2f} ({detail})", value <= bound)
 
 
 def make_broadcaster(which: str, **options: Any) -> Any:
@@ -76,6 +57,11 @@ class Clients:
         while self.received < received:
             await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+    async def finish(self) -> None:
+        """Of ours: close it, and let each client read to its end."""
+        self.broadcaster.close()
+        await asyncio.gather(*self._tasks)
 
     async def stop(self) -> None:
         for task in self._tasks:

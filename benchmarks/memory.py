@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any
 
 import common
-from common import EVENT, PAYLOAD, Line, at_most, make_broadcaster
+from common import EVENT, PAYLOAD, make_broadcaster
+from result import Line, at_most
 
 from fastware_sse import _core
 

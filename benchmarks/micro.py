@@ -8,7 +8,8 @@ from time import perf_counter_ns
 from typing import Any
 
 import common
-from common import EVENT, PAYLOAD, Clients, Line, at_least, at_most, make_broadcaster
+from common import EVENT, PAYLOAD, Clients, make_broadcaster
+from result import Line, at_least, at_most
 
 MANY = 10_000
 CALLS = 200
@@ -132,6 +133,6 @@ async def _frames_held() -> list[Line]:
     for _ in range(CALLS):
         clients.broadcaster.broadcast(EVENT, PAYLOAD)
     await clients.parked(CALLS * PARKED)
-    frames = clients.broadcaster._counts()["frames"]
+    frames = clients.broadcaster.stats()["log_events"]
     await clients.stop()
     return [Line("frames held when every client has read everything", "0", str(frames), frames == 0)]

@@ -1,75 +1,93 @@
-"""Measures every row of the table in README.md: python run.py [--only NAME]."""
+"""Measures everything and writes docs/benchmarks.md: python run.py [--only NAME] [--trial]."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
-import os
-import platform
 import resource
+import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 
-import gc_pauses
+import connections
+import deliveries
+import exit_time
+import load_client
 import memory
 import micro
-import servers
+import report
+import running
+import slow
+import stall
+import threads
+from result import Line, Table
+from scale import FULL, TRIAL, Scale
 
-ROWS = {
-    "constant-time": micro.constant_time,
-    "one-broadcast": micro.one_broadcast,
-    "formatting": micro.formatting,
-    "paced": servers.paced,
-    "paced-heartbeat": servers.paced_heartbeat,
-    "burst": servers.burst,
-    "memory": memory.per_client,
-    "gc": gc_pauses.pauses,
-    "frames": micro.frames_held,
-    "exit": servers.exit_time,
-}
-NEEDED = ["uvicorn", "uvloop", "httptools"]
-DESCRIPTORS = 4096
-COLUMNS = "{:<76} {:>8}  {:<68} {}"
+DESCRIPTORS = 16_384
+COLUMNS = "{:<100} {:>12}  {}"
+
+
+def measurements(scale: Scale) -> dict[str, Callable[[], list[Line | Table]]]:
+    return {
+        "constant-time": micro.constant_time,
+        "one-broadcast": micro.one_broadcast,
+        "formatting": micro.formatting,
+        "memory": memory.per_client,
+        "frames": micro.frames_held,
+        "stall": stall.stall,
+        "heartbeats": stall.heartbeats,
+        "threads": threads.threads,
+        "load-client": partial(load_client.load_client, scale),
+        "paced": partial(deliveries.paced, scale),
+        "burst": partial(deliveries.burst, scale),
+        "adapters": partial(deliveries.adapters, scale),
+        "connections": partial(connections.connections, scale),
+        "slow": partial(slow.slow, scale),
+        "exit": partial(exit_time.exit_time, scale),
+    }
 
 
 def main() -> int:
+    names = ", ".join(measurements(FULL))
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", metavar="NAME", choices=ROWS, help=f"one of: {', '.join(ROWS)}")
-    only = parser.parse_args().only
+    parser.add_argument("--only", metavar="NAME", choices=measurements(FULL), help=f"print this alone: {names}")
+    parser.add_argument("--trial", action="store_true", help="small counts, to try the harness; writes nothing")
+    options = parser.parse_args()
 
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        return _complain(f"missing: pip install {' '.join(missing)}")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < DESCRIPTORS:
-        if hard < DESCRIPTORS:
-            return _complain(f"{DESCRIPTORS} file descriptors are needed, {hard} are allowed (ulimit -n)")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < DESCRIPTORS:
+        parser.error(f"{DESCRIPTORS} file descriptors are needed, {hard} are allowed (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the servers too
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the servers are stopped too
+    running.prepare()
 
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("fastware", "granian", "uvicorn", "uvloop")]
-    print(f"CPython {platform.python_version()}, {', '.join(versions)}, {len(os.sched_getaffinity(0))} cores")
-    print(COLUMNS.format("what", "must", "measured", "command"))
     began = time.monotonic()
-    failed = False
-    for name, measure in ROWS.items():
-        if only not in (None, name):
+    lines: list[Line] = []
+    tables: list[Table] = []
+    has_failed = False
+    for name, measure in measurements(TRIAL if options.trial else FULL).items():
+        if options.only not in (None, name):
             continue
-        command = f"python run.py --only {name}"
+        start = time.monotonic()
         try:
-            for line in measure():
-                verdict = "  MISSED" if line.met is False else ""
-                print(COLUMNS.format(line.what, line.must, line.measured + verdict, command), flush=True)
-        except Exception as error:  # the other rows are worth having
-            failed = True
-            print(COLUMNS.format(name, "", f"FAILED: {error}", command), flush=True)
+            found = measure()
+        except Exception as error:  # the others are worth having
+            has_failed = True
+            found = [Line(name, "", f"FAILED: {error}", False)]
+        for one in found:
+            if isinstance(one, Table):
+                tables.append(one)
+                print(report.table(one))
+            else:
+                one.command = name
+                lines.append(one)
+                print(COLUMNS.format(one.what, one.must, one.measured + ("  MISSED" if one.met is False else "")))
+        print(f"-- {name}: {time.monotonic() - start:.0f} s", flush=True)
+    if not options.only and not options.trial:
+        report.write(lines, tables)
     print(f"{time.monotonic() - began:.0f} s")
-    return int(failed)
-
-
-def _complain(what: str) -> int:
-    print(what, file=sys.stderr)
-    return 2
+    return int(has_failed)
 
 
 if __name__ == "__main__":

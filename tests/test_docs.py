@@ -3,7 +3,10 @@
 import asyncio
 import inspect
 import logging
+import os
 import re
+import shutil
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -58,14 +61,27 @@ from fastware_sse import Broadcaster, sse_route
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [code for name, code in found if name == language]
 
 
 PYTHON_BLOCKS = [
-    pytest.param(code, id=f"{page.name}-{number}")
+    # What starts a server is slow.
+    pytest.param(code, id=f"{page.name}-{number}", marks=[pytest.mark.e2e] if "live_server" in code else [])
     for page in PAGES
     for number, code in enumerate(blocks(page.read_text(encoding="utf-8"), "python"))
 ]
+
+# Define what `code` defines, as an import would, and run the tests among it. pytest would keep the log to itself.
+RUN_TESTS = """
+import asyncio, inspect, logging
+logging.getLogger("fastware_sse").addHandler(logging.NullHandler())
+names = {"__name__": "documented"}
+exec(compile(code, "<documented>", "exec"), names)
+for name, test in list(names.items()):
+    if name.startswith("test_"):
+        asyncio.run(test()) if inspect.iscoroutinefunction(test) else test()
+"""
 
 
 def block_with(text: str, part: str) -> str:
@@ -102,8 +118,16 @@ async def first_of(app: Any, broadcaster: Broadcaster, *calls: tuple[str, str, A
 
 
 @pytest.mark.parametrize("code", PYTHON_BLOCKS)
-def test_documented_code_runs(code: str) -> None:
-    run_python(f"exec(compile({code!r}, '<documented>', 'exec'), {{'__name__': 'documented'}})")
+def test_documented_code_runs_and_its_tests_pass(code: str) -> None:
+    if "playwright" in code and (find_spec("playwright") is None or shutil.which("chromium") is None):
+        message = "the test in a browser needs playwright and chromium"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    run_python(f"code = {code!r}\n{RUN_TESTS}", PYTHONPATH=str(ROOT / "examples" / "testing"))
+
+
+def test_every_snippet_of_the_testing_page_is_a_test() -> None:
+    testing = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    assert all("def test_" in code for code in blocks(testing, "python"))
 
 
 async def test_the_app_of_the_readme_sends_what_the_readme_shows() -> None:
@@ -112,10 +136,6 @@ async def test_the_app_of_the_readme_sends_what_the_readme_shows() -> None:
     text = await first_of(app, names["broadcaster"], ("POST", "/items", {"name": "tea"}))
     (shown,) = [block for block in blocks(README, "") if block.startswith("event:")]
     assert text == shown + "\n"
-
-
-async def test_the_test_of_the_readme_passes() -> None:
-    await run_block(block_with(README, "async def test_events"))["test_events"]()
 
 
 def test_install_of_the_readme_swaps_the_names() -> None:

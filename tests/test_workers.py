@@ -17,8 +17,8 @@ async def test_web_concurrency(
     clients = [await connect(permissive()) for _ in range(3)]
     texts = [record.getMessage() for record in caplog.records]
     assert texts == warns * [
-        f"WEB_CONCURRENCY is {value}: each worker has clients and events of its own, and a broadcast reaches no others; "
-        "run one worker"
+        f"WEB_CONCURRENCY is {value}: each worker has clients and events of its own, and a broadcast reaches no "
+        "others; run one worker"
     ]
     for client in clients:
         await client.leave()

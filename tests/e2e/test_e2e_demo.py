@@ -1,46 +1,24 @@
-"""The demo in a real browser: Debian's chromium, driven by Playwright."""
+"""The demo in a real browser."""
 
 import contextlib
-import os
 import re
-import shutil
 import urllib.request
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
+from browser import chromium
 from servers import Kind, Server, running
 
-try:
-    from playwright.async_api import Browser, Page, async_playwright, expect
-except ImportError:
-    async_playwright = None
+with contextlib.suppress(ImportError):  # chromium() tells
+    from playwright.async_api import Browser, Page, expect
 
-CHROMIUM = shutil.which("chromium")
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DEMO = Kind("demo", ["-m", "fastware_sse", "--port", "{port}"])
-MISSING = [name for name, found in (("playwright", async_playwright), ("chromium", CHROMIUM)) if not found]
-
 PIXELS = "id => document.getElementById(id).toDataURL()"
 PLOTS = ["plot-clients", "plot-deliveries", "plot-delay"]
 NUMBER = re.compile(r"^[\d,.]+$")
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(autouse=True)
-def chromium() -> None:
-    """These tests need what not every machine has. Where changes are checked, it has to be there."""
-    if MISSING:
-        message = f"the demo's tests need {' and '.join(MISSING)}"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 
 class Demo(NamedTuple):
@@ -55,19 +33,15 @@ class Demo(NamedTuple):
 async def demo() -> AsyncIterator[Demo]:
     """The demo's server, and a page that has connected to it."""
     complaints: list[str] = []
-    async with running(DEMO) as server, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        try:
-            page = await browser.new_page()
-            page.set_default_timeout(20_000)
-            page.on("console", lambda message: complaints.append(message.text))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            url = f"http://127.0.0.1:{server.port}"
-            await page.goto(url)
-            await expect(page.locator("#state")).to_have_text("open")
-            yield Demo(server, browser, page, url, complaints)
-        finally:
-            await browser.close()
+    async with chromium() as browser, running(DEMO) as server:
+        page = await browser.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        url = f"http://127.0.0.1:{server.port}"
+        await page.goto(url)
+        await expect(page.locator("#state")).to_have_text("open")
+        yield Demo(server, browser, page, url, complaints)
 
 
 async def move(page: "Page", label: str, value: int) -> None:

@@ -1,0 +1,23 @@
+"""How much is measured."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    clients: int = 1_000
+    many: int = 5_000  # idle streams
+    paced_rounds: int = 6  # of one second for each contestant
+    burst_rounds: int = 3
+    adapter_rounds: int = 5  # of one second for each contestant
+    storms: int = 3
+    slow_seconds: int = 12
+    exits: int = 3
+    load_streams: int = 20_000
+    load_events: int = 100_000  # for each stream
+
+
+FULL = Scale()
+TRIAL = Scale(
+    100, 200, paced_rounds=1, burst_rounds=1, adapter_rounds=1, storms=1, slow_seconds=2, exits=1, load_events=10_000
+)
