@@ -324,6 +324,24 @@ static void trim_leaves_the_history(void)
                 }
 }
 
+/* Also where everybody has read it: a history that is made shorter goes in steps. */
+static void a_long_history_goes_in_steps(void)
+{
+    struct fw_log log;
+    bool more;
+    open_log(&log, 16);
+    for (size_t i = 0; i < 12; i++)
+        append(&log, 1);
+    fw_log_free_frames(fw_log_trim(&log, (struct fw_history){.events = 12}, 12, &more));
+    CHECK(!more && log.tail == ORIGIN && log.oldest == log.head);
+    for (uint64_t gone = 5; gone <= 10; gone += 5) {
+        fw_log_free_frames(fw_log_trim(&log, (struct fw_history){.events = 2}, 5, &more));
+        CHECK_EQ(log.tail, ORIGIN + gone);
+        CHECK_EQ(more, gone != 10);
+    }
+    close_log(&log);
+}
+
 static void growing_keeps_the_history(void)
 {
     struct fw_log log;
@@ -547,6 +565,7 @@ int main(void)
     RUN(trim_gives_up_one_reference);
     RUN(stop_is_what_counting_one_by_one_gives);
     RUN(trim_leaves_the_history);
+    RUN(a_long_history_goes_in_steps);
     RUN(growing_keeps_the_history);
     RUN(the_history_waits_for_nobody);
     RUN(publishing_does_not_look_at_the_history);
