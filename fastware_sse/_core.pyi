@@ -116,6 +116,8 @@ class Subscription(Iterator[Chunk]):
         at the oldest event of now."""
     def park(self) -> Awaitable[None] | None:
         """Return what to await until there is something to read, or None at the end of the stream."""
+    def rest(self) -> Awaitable[None] | None:
+        """Return what to await so that others have a turn, or None where it has not joined."""
     def finish(self) -> None:
         """End the stream: what is owed until now can still be read."""
     def end(self) -> None:

@@ -12,6 +12,7 @@ from ._session import Session
 from ._stream import BODY_BYTES, running_loop
 
 if TYPE_CHECKING:
+    from ._core import Subscription
     from ._reply import Reply
 
 Scope = MutableMapping[str, Any]
@@ -148,11 +149,11 @@ class Request:
                 return
             await self._start()
             for body in bodies:
-                await self._body(body)
+                await self._body(subscription, body)
             del bodies, body  # may be large, and the stream may live for days
             while True:
                 for chunk in subscription:
-                    await self._body(chunk.encode())
+                    await self._body(subscription, chunk.encode())
                 waiter = None if self._over else subscription.park()  # see _deliver()
                 if waiter is None:
                     break
@@ -172,10 +173,10 @@ class Request:
         await self._deliver({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         self._started = True
 
-    async def _body(self, body: bytes) -> None:
+    async def _body(self, subscription: Subscription, body: bytes) -> None:
         if self._unyielded + len(body) > BODY_BYTES:  # no send need ever have waited
             self._unyielded = 0
-            await asyncio.sleep(0)
+            await (subscription.rest() or asyncio.sleep(0))
         self._unyielded += len(body)
         await self._deliver({"type": "http.response.body", "body": body, "more_body": True})
 

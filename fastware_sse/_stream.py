@@ -94,7 +94,7 @@ async def event_stream(
                 unyielded += len(part)
                 if unyielded > BODY_BYTES:  # no send need ever have waited
                     unyielded = 0
-                    await asyncio.sleep(0)
+                    await (subscription.rest() or asyncio.sleep(0))
             waiter = subscription.park()
             if waiter is None:
                 return

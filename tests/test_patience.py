@@ -38,6 +38,21 @@ async def test_a_thread_that_publishes_without_a_pause_prunes_nobody_who_reads()
     assert broadcaster.stats()["pruned"] == 0
 
 
+async def test_events_so_large_that_clients_rest_again_and_again_prune_nobody() -> None:
+    """After 64 KiB a stream gives others a turn although it has more to send: that makes it no slow one."""
+    broadcaster = permissive(16)
+    clients = [await connect(broadcaster) for _ in range(20)]
+    handler = sse_route(broadcaster)
+    clients += [Client((await handler(None)).generator) for _ in range(20)]
+    await turns()
+    text = "x" * 20_000
+    await in_thread(lambda: [broadcaster.broadcast("message", text) for _ in range(400)])
+    broadcaster.close()
+    for client in clients:
+        assert sum(map(len, await client.end())) == 400 * len(message(text))
+    assert broadcaster.stats()["pruned"] == 0
+
+
 async def test_a_loop_that_stands_still_holds_an_event_up_for_20_ms_and_its_clients_are_pruned() -> None:
     broadcaster = permissive(10)
     client = await connect(broadcaster)

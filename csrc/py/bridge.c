@@ -37,32 +37,48 @@ static void sweep_on(Bridge *bridge)
     PyErr_Restore(type, value, traceback);
 }
 
-/* Wakes up to PARKED_SLICE clients, then lets the loop do other work, unless those who still wait have used more than half of
- * what they may fall behind: then it goes on to the last that was parked at the start. So a publisher that gives the
- * loop a turn at least every `buffer_size` events prunes nobody who reads at once, however many clients there are.
+/* Wakes those who rest, but no more than half a slice while parked ones wait too; those who rest again have their turn. */
+static int wake_resting(Bridge *bridge)
+{
+    size_t count = bridge->resting.count;
+    if (count > PARKED_SLICE / 2 && bridge->parked.first != NULL)
+        count = PARKED_SLICE / 2;
+    for (; count != 0 && bridge->resting.first != NULL; count--)
+        if (parked_step(bridge->resting.first) < 0)
+            return -1;
+    return 0;
+}
+
+/* Wakes up to PARKED_SLICE clients, then lets the loop do other work, unless those who still wait have used more than
+ * half of what they may fall behind: then it goes on to the last that was parked at the start. So a publisher that gives
+ * the loop a turn at least every `buffer_size` events prunes nobody who reads at once, however many clients there are.
  * Clients park in the order of the log, so the first that has nothing to read ends the sweep. */
+static int wake_parked(Bridge *bridge)
+{
+    size_t parked = bridge->parked.count;
+    Client *client;
+    for (size_t woken = 0; (client = bridge->parked.first) != NULL && fw_hub_ready(bridge->hub, &client->reader);
+         woken++) {
+        if (woken >= PARKED_SLICE && (woken >= parked || !fw_hub_endangered(bridge->hub, &client->reader))) {
+            sweep_on(bridge);
+            return 0;
+        }
+        if (parked_step(client) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static PyObject *bridge_sweep(PyObject *self, PyObject *Py_UNUSED(ignored))
 {
     Bridge *bridge = (Bridge *)self;
-    size_t parked = bridge->parked;
-    Client *client;
-    bool failed = false;
     bridge->thread = PyThread_get_thread_ident();
     /* Before anybody is looked at, and as an exchange: a publisher that finds 1 published before this line, so the
      * sweep sees its event; one that comes later finds 0 and sends a wake of its own. */
     atomic_exchange(&bridge->pending, 0);
-    for (size_t woken = 0; (client = bridge->first_parked) != NULL && fw_hub_ready(bridge->hub, &client->reader);
-         woken++) {
-        if (woken >= PARKED_SLICE && (woken >= parked || !fw_hub_endangered(bridge->hub, &client->reader))) {
-            sweep_on(bridge);
-            break;
-        }
-        if (parked_step(bridge, client) < 0) {
-            sweep_on(bridge);
-            failed = true;
-            break;
-        }
-    }
+    bool failed = wake_resting(bridge) < 0 || wake_parked(bridge) < 0;
+    if (failed || bridge->resting.first != NULL)
+        sweep_on(bridge);
     end_turn(bridge);
     return failed ? NULL : Py_NewRef(Py_None);
 }
@@ -186,7 +202,7 @@ int bridge_end(Client *client)
     if (bridge == NULL)
         return 0;
     fw_hub_finish(bridge->hub, &client->reader);
-    return client->parked ? parked_step(bridge, client) : 0;
+    return client->waits_in != NULL ? parked_step(client) : 0;
 }
 
 void bridge_leave(Client *client)
@@ -201,7 +217,7 @@ void bridge_leave(Client *client)
         bridge->peers = client->next_peer;
     if (client->next_peer != NULL)
         client->next_peer->previous_peer = client->previous_peer;
-    parked_unlink(bridge, client);
+    parked_unlink(client);
     if (bridge->reading == client)
         bridge->reading = NULL;
     fw_hub_leave(bridge->hub, &client->reader);
@@ -217,24 +233,43 @@ void bridge_leave(Client *client)
     PyErr_Restore(type, value, traceback);
 }
 
-PyObject *bridge_park(Client *client)
+/* Gives `client` a waiter that is pending, if it has none; for a client that waits nowhere. Returns 0, or -1 with an
+ * exception. */
+static int renew_waiter(Client *client)
 {
     Bridge *bridge = client->bridge;
-    if (client->parked) {
+    if (client->waits_in != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "this subscription is parked already");
-        return NULL;
+        return -1;
     }
     if (client->waiter == NULL) {
         PyObject *waiter = waiter_new(bridge->state, bridge->loop);
         if (waiter == NULL)
-            return NULL;
+            return -1;
         if (client->bridge != bridge || client->waiter != NULL) { /* a collection ran in between, and closed us */
             Py_DECREF(waiter);
-            return PyErr_Format(PyExc_RuntimeError, "this subscription was closed while it parked");
+            PyErr_Format(PyExc_RuntimeError, "this subscription was closed while it parked");
+            return -1;
         }
         client->waiter = waiter;
     }
     waiter_renew(client->waiter);
+    return 0;
+}
+
+/* Lets `client` wait in `list`. */
+static void wait_in(ClientList *list, Client *client)
+{
+    if (client->bridge->reading == client)
+        client->bridge->reading = NULL;
+    parked_link(list, client);
+}
+
+PyObject *bridge_park(Client *client)
+{
+    Bridge *bridge = client->bridge;
+    if (renew_waiter(client) < 0)
+        return NULL;
     /* An event may have come since the last read. From here to the link nothing calls Python, so no publisher comes in
      * between. */
     if (fw_hub_ready(bridge->hub, &client->reader)) {
@@ -242,33 +277,50 @@ PyObject *bridge_park(Client *client)
         return Py_NewRef(client->waiter);
     }
     client->deadline = fw_now() + bridge->interval;
-    if (bridge->reading == client)
-        bridge->reading = NULL;
-    parked_link(bridge, client);
+    wait_in(&bridge->parked, client);
     PyObject *waiter = Py_NewRef(client->waiter);
     if (heartbeat_arm(bridge) < 0) {
         if (client->bridge == bridge)
-            parked_unlink(bridge, client);
+            parked_unlink(client);
         Py_CLEAR(waiter);
     }
     return waiter;
 }
 
+PyObject *bridge_rest(Client *client)
+{
+    if (renew_waiter(client) < 0)
+        return NULL;
+    wait_in(&client->bridge->resting, client);
+    PyObject *waiter = Py_NewRef(client->waiter);
+    sweep_on(client->bridge);
+    return waiter;
+}
+
 int bridges_traverse(const BridgeList *list, visitproc visit, void *arg)
 {
-    for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
-        for (const Client *client = bridge->first_parked; client != NULL; client = client->next_parked)
+    for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next) {
+        for (const Client *client = bridge->parked.first; client != NULL; client = client->next_waits)
             Py_VISIT(client->waiter);
+        for (const Client *client = bridge->resting.first; client != NULL; client = client->next_waits)
+            Py_VISIT(client->waiter);
+    }
     return 0;
+}
+
+static void abandon(ClientList *list)
+{
+    while (list->first != NULL) {
+        /* For ever: without it the task might be collected here, and complain. It is the parent's. */
+        Py_INCREF(list->first->waiter);
+        parked_unlink(list->first);
+    }
 }
 
 void bridge_abandon(Bridge *bridge)
 {
-    while (bridge->first_parked != NULL) {
-        /* For ever: without it the task might be collected here, and complain. It is the parent's. */
-        Py_INCREF(bridge->first_parked->waiter);
-        parked_unlink(bridge, bridge->first_parked);
-    }
+    abandon(&bridge->parked);
+    abandon(&bridge->resting);
     bridge->reading = NULL;
     bridge->turns = NULL; /* on the heap of threads that are not here */
     unlist(bridge);

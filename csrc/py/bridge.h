@@ -33,6 +33,10 @@ void bridge_leave(Client *client);
  * await (it is done already if there is something to read), or NULL with an exception. */
 PyObject *bridge_park(Client *client);
 
+/* Lets `client` rest until the next turn of the loop, whether or not there is something to read, so that others have
+ * theirs. Unlike one that waits elsewhere, it is seen to be one that reads (patience.h). Returns what bridge_park does. */
+PyObject *bridge_rest(Client *client);
+
 /* Reads the next Chunk of at most `max_events` events. Returns FW_OK with a new reference in *chunk, FW_EAGAIN, FW_EEND,
  * or FW_ENOMEM with an exception set. */
 int bridge_read(Client *client, size_t max_events, PyObject **chunk);

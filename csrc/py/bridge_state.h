@@ -17,15 +17,21 @@ typedef struct Client {
     Bridge *bridge;               /* owned reference; NULL before it joined and after it left */
     struct Client *previous_peer; /* all clients of the bridge */
     struct Client *next_peer;
-    struct Client *previous_parked; /* those that are parked */
-    struct Client *next_parked;
+    struct ClientList *waits_in;   /* the list in which it waits, or NULL */
+    struct Client *previous_waits; /* those of that list */
+    struct Client *next_waits;
     PyObject *waiter; /* owned reference, from the first park until it leaves */
     double deadline;  /* of its heartbeat, on the monotonic clock, in seconds */
     uint64_t events;  /* read, and their text in bytes */
     uint64_t bytes;
-    bool parked;
     bool beat; /* its heartbeat is due */
 } Client;
+
+/* Clients whose tasks wait for us to wake them. */
+typedef struct ClientList {
+    Client *first, *last;
+    size_t count;
+} ClientList;
 
 /* The bridges of one Broadcaster, and what their clients need of it; part of it. */
 typedef struct BridgeList {
@@ -58,9 +64,9 @@ struct Bridge {
     Bridge *previous, *next;
     uint64_t round; /* the last round of wakes that came by here */
     Client *peers;
-    Client *first_parked, *last_parked;
-    size_t parked;
-    Client *reading;      /* who has read in this turn of the loop, and may be in the middle of its step; or NULL */
+    ClientList parked;    /* until there is something to read, in the order in which they parked */
+    ClientList resting;   /* until the next turn of the loop, though there may be something to read */
+    Client *reading;      /* whose step is running, or was the last to run in this turn of the loop; or NULL */
     unsigned long thread; /* that runs the loop, as far as is known */
     unsigned in_vain;     /* waits of publishers since the last progress */
     struct Turn *turns;   /* those who wait for one */

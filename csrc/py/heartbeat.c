@@ -13,9 +13,9 @@ static PyMethodDef beat_def = {"heartbeat", bridge_beat, METH_NOARGS, NULL};
 
 int heartbeat_arm(Bridge *bridge)
 {
-    if (bridge->timer != NULL || bridge->first_parked == NULL || bridge->interval == 0)
+    if (bridge->timer != NULL || bridge->parked.first == NULL || bridge->interval == 0)
         return 0;
-    double seconds = bridge->first_parked->deadline - fw_now();
+    double seconds = bridge->parked.first->deadline - fw_now();
     PyObject *delay = PyFloat_FromDouble(seconds < 0 ? 0 : seconds > TIMER_MAX ? TIMER_MAX : seconds);
     if (delay == NULL)
         return -1;
@@ -35,10 +35,10 @@ static PyObject *bridge_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
     bool failed = false;
     Client *client;
     for (int woken = 0;
-         woken < PARKED_SLICE && !failed && (client = bridge->first_parked) != NULL && client->deadline <= due;
+         woken < PARKED_SLICE && !failed && (client = bridge->parked.first) != NULL && client->deadline <= due;
          woken++) {
         client->beat = true;
-        failed = parked_step(bridge, client) < 0;
+        failed = parked_step(client) < 0;
     }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);

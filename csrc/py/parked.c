@@ -2,43 +2,45 @@
 
 #include "py/waiter.h"
 
-void parked_link(Bridge *bridge, Client *client)
+void parked_link(ClientList *list, Client *client)
 {
-    client->parked = true;
     Py_INCREF(client->waiter); /* the list's own reference, which the Broadcaster shows to the collector */
-    bridge->parked++;
-    client->next_parked = NULL;
-    client->previous_parked = bridge->last_parked;
-    if (bridge->last_parked != NULL)
-        bridge->last_parked->next_parked = client;
+    client->waits_in = list;
+    client->next_waits = NULL;
+    client->previous_waits = list->last;
+    if (list->last != NULL)
+        list->last->next_waits = client;
     else
-        bridge->first_parked = client;
-    bridge->last_parked = client;
+        list->first = client;
+    list->last = client;
+    list->count++;
 }
 
-void parked_unlink(Bridge *bridge, Client *client)
+void parked_unlink(Client *client)
 {
-    if (!client->parked)
+    ClientList *list = client->waits_in;
+    if (list == NULL)
         return;
-    if (client->previous_parked != NULL)
-        client->previous_parked->next_parked = client->next_parked;
+    if (client->previous_waits != NULL)
+        client->previous_waits->next_waits = client->next_waits;
     else
-        bridge->first_parked = client->next_parked;
-    if (client->next_parked != NULL)
-        client->next_parked->previous_parked = client->previous_parked;
+        list->first = client->next_waits;
+    if (client->next_waits != NULL)
+        client->next_waits->previous_waits = client->previous_waits;
     else
-        bridge->last_parked = client->previous_parked;
-    client->previous_parked = client->next_parked = NULL;
-    client->parked = false;
-    bridge->parked--;
+        list->last = client->previous_waits;
+    client->previous_waits = client->next_waits = NULL;
+    client->waits_in = NULL;
+    list->count--;
     Py_DECREF(client->waiter); /* never the last: the client has one */
 }
 
-int parked_step(Bridge *bridge, Client *client)
+int parked_step(Client *client)
 {
     PyObject *waiter = Py_NewRef(client->waiter);
-    parked_unlink(bridge, client);
-    bridge->in_vain = 0;
+    parked_unlink(client);
+    client->bridge->reading = client;
+    client->bridge->in_vain = 0;
     int result = waiter_wake(waiter);
     Py_DECREF(waiter);
     return result;

@@ -8,13 +8,23 @@ static bool is_endangered(Bridge *bridge, const Client *client)
     return client != NULL && fw_hub_endangered(bridge->hub, &client->reader);
 }
 
+/* Whether a client of `bridge` is in danger that reads as soon as the loop lets it. */
+static bool has_endangered(Bridge *bridge)
+{
+    if (is_endangered(bridge, bridge->parked.first) || is_endangered(bridge, bridge->reading))
+        return true;
+    for (const Client *client = bridge->resting.first; client != NULL; client = client->next_waits)
+        if (is_endangered(bridge, client))
+            return true;
+    return false;
+}
+
 /* Returns a bridge worth waiting for, a borrowed reference, or NULL. */
 static Bridge *find_endangered(const BridgeList *list)
 {
     unsigned long here = PyThread_get_thread_ident();
     for (Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
-        if (bridge->thread != here && bridge->in_vain < IN_VAIN &&
-            (is_endangered(bridge, bridge->first_parked) || is_endangered(bridge, bridge->reading)))
+        if (bridge->thread != here && bridge->in_vain < IN_VAIN && has_endangered(bridge))
             return bridge;
     return NULL;
 }

@@ -91,6 +91,19 @@ static PyObject *subscription_park(PyObject *op, PyObject *Py_UNUSED(ignored))
     return bridge_park(&self->client);
 }
 
+PyDoc_STRVAR(subscription_rest_doc,
+             "rest($self, /)\n"
+             "--\n\n"
+             "Return what to await so that others have a turn, or None where it has not joined.");
+
+static PyObject *subscription_rest(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Subscription *self = (Subscription *)op;
+    if (self->client.bridge == NULL)
+        Py_RETURN_NONE;
+    return bridge_rest(&self->client);
+}
+
 PyDoc_STRVAR(subscription_finish_doc, "finish($self, /)\n"
                                       "--\n\n"
                                       "End the stream: what is owed until now can still be read, then nothing.");
@@ -170,6 +183,7 @@ static PyMethodDef subscription_methods[] = {
     {"join", subscription_join, METH_VARARGS, subscription_join_doc},
     {"settle", subscription_settle, METH_NOARGS, subscription_settle_doc},
     {"park", subscription_park, METH_NOARGS, subscription_park_doc},
+    {"rest", subscription_rest, METH_NOARGS, subscription_rest_doc},
     {"finish", subscription_finish, METH_NOARGS, subscription_finish_doc},
     {"end", subscription_end, METH_NOARGS, subscription_end_doc},
     {"close", subscription_close, METH_NOARGS, subscription_close_doc},

@@ -57,7 +57,7 @@ static int wake(Bridge *bridge)
 static Bridge *next_of_round(BridgeList *list, uint64_t round)
 {
     Bridge *bridge = list->first;
-    while (bridge != NULL && (bridge->round >= round || bridge->first_parked == NULL))
+    while (bridge != NULL && (bridge->round >= round || bridge->parked.first == NULL))
         bridge = bridge->next;
     if (bridge != NULL)
         bridge->round = round;
@@ -87,7 +87,7 @@ int bridges_wake(BridgeList *list)
 bool bridges_pruned_parked(const BridgeList *list)
 {
     for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
-        if (bridge->first_parked != NULL && (fw_hub_fate(bridge->hub, &bridge->first_parked->reader) == FW_FATE_PRUNED))
+        if (bridge->parked.first != NULL && (fw_hub_fate(bridge->hub, &bridge->parked.first->reader) == FW_FATE_PRUNED))
             return true;
     return false;
 }
@@ -99,7 +99,7 @@ int bridges_finish(BridgeList *list, PyObject *loop)
         return 0;
     for (Client *client = bridge->peers; client != NULL; client = client->next_peer)
         fw_hub_finish(bridge->hub, &client->reader);
-    int result = bridge->first_parked != NULL ? wake(bridge) : 0;
+    int result = bridge->parked.first != NULL ? wake(bridge) : 0;
     Py_DECREF(bridge);
     return result;
 }
