@@ -10,20 +10,49 @@ MOST_BYTES = 65536
 
 
 class ModelClient:
-    def __init__(self, coalesce: bool) -> None:
+    def __init__(self, model: "Model", coalesce: bool, position: int) -> None:
+        self.model = model
         self.coalesce = coalesce
-        self.waiting: deque[str] = deque()
-        self.live = True  # still gets what is broadcast
-        self.counted = True
+        self.position = position  # events in front of the next that it needs
+        self.waiting: deque[str] = deque(model.published[position:])
+        self.live = self.counted = not model.closed  # still gets what is broadcast
+        self.catches_up = bool(self.waiting)
+        self.stands = not self.catches_up  # in the log, which keeps what it needs
+        self.latest = 0  # where it may still begin
 
     def read(self) -> str | None:
         """The next chunk; None if there is nothing to read."""
+        if self.passed:
+            self.model.passed += self.counted
+            self.waiting.clear()
+            self.live = self.counted = self.catches_up = False
         if not self.waiting:
             return None
-        chunk = self.waiting.popleft()
+        chunk = self._take()
         while self.coalesce and self.waiting and len((chunk + self.waiting[0]).encode()) <= MOST_BYTES:
-            chunk += self.waiting.popleft()
+            chunk += self._take()
+        if self.catches_up and self.position == len(self.model.published):
+            self.catches_up, self.stands = False, True
+        self.model.trim()
         return chunk
+
+    def settle(self) -> None:
+        """Before its first read: one that could not resume begins where it would if it joined now."""
+        if self.passed and self.model.tail <= self.latest:
+            self.position = self.model.tail
+            self.waiting = deque(self.model.published[self.position :])
+            self.stands = self.position == len(self.model.published)
+            self.catches_up = not self.stands
+        self.latest = 0
+
+    def _take(self) -> str:
+        self.position += 1
+        return self.waiting.popleft()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the history has passed it while it catches up."""
+        return self.catches_up and bool(self.waiting) and self.position < self.model.tail
 
     @property
     def ended(self) -> bool:
@@ -39,21 +68,40 @@ class ModelQueue:
 
 
 class Model:
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, most_bytes: int = 0, history: int = 0, history_bytes: int = 0) -> None:
         self.limit = limit
+        self.most_bytes = most_bytes
+        self.history = history
+        self.history_bytes = history_bytes
         self.clients: list[ModelClient] = []
         self.queues: list[ModelQueue] = []
-        self.published = 0
+        self.published: list[str] = []
+        self.starts = [0]  # bytes in front of each of them, and in all
+        self.tail = 0  # events that are gone
+        self.pruned = 0  # clients, ever
+        self.passed = 0  # clients that the history has passed, ever
         self.closed = False
 
     def join(self, coalesce: bool) -> ModelClient:
-        client = ModelClient(coalesce)
-        client.live = client.counted = not self.closed
+        return self._enter(ModelClient(self, coalesce, len(self.published)))
+
+    def resume(self, coalesce: bool, position: int) -> tuple[ModelClient, str]:
+        """Behind the first `position` events, or from the oldest; and how."""
+        if self.closed:
+            return self.join(coalesce), "closed"
+        known = self.tail <= position <= len(self.published)
+        how = "resumed" if known else "evicted" if position < self.tail else "future"
+        client = self._enter(ModelClient(self, coalesce, position if known else self.tail))
+        client.latest = 0 if known else len(self.published)
+        return client, how
+
+    def _enter(self, client: ModelClient) -> ModelClient:
         self.clients.append(client)
         return client
 
     def leave(self, client: ModelClient) -> None:
         self.clients.remove(client)
+        self.trim()
 
     def finish(self, client: ModelClient) -> None:
         client.live = client.counted = False
@@ -68,13 +116,14 @@ class Model:
         """Returns how many it pruned."""
         if self.closed:
             return 0
-        self.published += 1
         pruned = 0
-        for client in [client for client in self.clients if client.live]:
-            if 0 < self.limit <= len(client.waiting):
+        for client in self.clients:
+            if client.stands and self._is_too_much(client, wire):
+                pruned += client.counted
+                self.pruned += client.counted
                 self.finish(client)
-                pruned += 1
-            else:
+                client.stands = False
+            elif client.live:
                 client.waiting.append(wire)
         for queue in list(self.queues):
             if 0 < queue.limit <= len(queue.waiting):
@@ -82,7 +131,24 @@ class Model:
                 pruned += 1
             else:
                 queue.waiting.append(wire)
+        self.published.append(wire)
+        self.starts.append(self.starts[-1] + len(wire.encode()))
+        self.trim()
         return pruned
+
+    def _is_too_much(self, client: ModelClient, wire: str) -> bool:
+        behind = len(self.published) - client.position
+        size = self.starts[-1] - self.starts[client.position] + len(wire.encode())
+        return 0 < self.limit <= behind or (behind > 0 and 0 < self.most_bytes < size)
+
+    def trim(self) -> None:
+        """What neither a client in the log nor the history needs is gone."""
+        needed = min((client.position for client in self.clients if client.stands), default=len(self.published))
+        while self.tail < needed and self._is_past():
+            self.tail += 1
+
+    def _is_past(self) -> bool:
+        return self.frames > self.history or 0 < self.history_bytes < self.starts[-1] - self.starts[self.tail]
 
     @property
     def client_count(self) -> int:
@@ -90,5 +156,5 @@ class Model:
 
     @property
     def frames(self) -> int:
-        """What the live clients still need; the pruned ones hold theirs apart."""
-        return max((len(client.waiting) for client in self.clients if client.live), default=0)
+        """What is still here; pruned clients hold theirs apart."""
+        return len(self.published) - self.tail

@@ -12,6 +12,7 @@ from fastware_sse.asgi import EventStream
 
 DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 ID = re.compile("[a-z2-7]{13}-[a-z2-7]{13}")
+OTHER = "z" * 13 + "-" + "a" * 13  # well-formed, and of another process
 
 
 class Id(NamedTuple):

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from model import Model, ModelClient, ModelQueue
+from resuming import Id
 from support import joined, message, open_stream, permissive, request, turns
 
 from fastware_sse import sse_route
@@ -16,6 +18,13 @@ from fastware_sse._core import Subscription
 STEPS = 3000
 SEEDS = range(5)
 LIMITS = [0, 1, 2, 7, 64]
+HISTORIES: list[dict[str, int]] = [
+    {},
+    {"max_buffer_bytes": 4000},
+    {"history": 5},
+    {"history": 1000, "max_buffer_bytes": 500},
+    {"history": 50, "history_bytes": 5000},
+]
 
 # Mostly small; now and then one that fills a chunk, nearly or more than fully, and one of many bytes a character.
 PAYLOADS = ["", "x", "some text", "y" * 300, "z" * 3000, "\N{BELL}" * 20, "a" * 32_740, "b" * 65_504, "c" * 70_000]
@@ -25,19 +34,53 @@ WEIGHTS = [20, 40, 40, 40, 20, 20, 2, 1, 1]
 class Both:
     """A Broadcaster and the model, and what they hold in pairs."""
 
-    def __init__(self, seed: int, limit: int) -> None:
+    def __init__(self, seed: int, limit: int, options: dict[str, int]) -> None:
         self.random = random.Random(seed)
-        self.ours = permissive(limit)
-        self.model = Model(limit)
+        self.ours = permissive(limit, **options)
+        sizes = (options.get(name, 0) for name in ("max_buffer_bytes", "history", "history_bytes"))
+        self.model = Model(limit, *sizes)
+        self.starts: Counter[str] = Counter()
+        self.fresh: list[tuple[Subscription, ModelClient]] = []  # have come back, and not been settled
         self.clients: list[tuple[Subscription, ModelClient]] = []
         self.queues: list[tuple[asyncio.Queue[str], ModelQueue]] = []
         self.parked: dict[Subscription, asyncio.Future[None]] = {}
-        self.log = logging.getLogger("fastware_sse")
+        self.begin: Id | None = None
+        if "history" in options:
+            newcomer = joined(self.ours)
+            self.begin = Id.parse(newcomer.id or "")
+            newcomer.close()
+            self.starts["live"] += 1
 
     def join(self) -> None:
+        coalesce = self.random.random() < 0.5
+        if self.begin is not None and self.random.random() < 0.7:
+            self.resume(coalesce, self.begin)
+            return
         subscription = joined(self.ours)
-        subscription.coalesce = self.random.random() < 0.5
-        self.clients.append((subscription, self.model.join(subscription.coalesce)))
+        subscription.coalesce = coalesce
+        self.clients.append((subscription, self.model.join(coalesce)))
+        self.starts[subscription.start or ""] += 1
+
+    def resume(self, coalesce: bool, begin: Id) -> None:
+        bounds = self.random.choice([(self.model.tail - 3, self.model.tail + 3), (0, len(self.model.published) + 1)])
+        position = max(0, self.random.randint(*bounds))
+        client, how = self.model.resume(coalesce, position)
+        subscription = self.ours._subscribe()
+        subscription.coalesce = coalesce
+        subscription.join(asyncio.get_running_loop(), str(begin.at(position)).encode())
+        assert subscription.start == how
+        self.clients.append((subscription, client))
+        self.fresh.append(self.clients[-1])
+        self.starts[how] += 1
+
+    def settle(self) -> None:
+        """Whoever has come back, before it is read from for the first time."""
+        for subscription, client in self.fresh:
+            subscription.settle()
+            client.settle()
+            if self.begin is not None and subscription.start != "closed":
+                assert subscription.id == str(self.begin.at(client.position))
+        self.fresh.clear()
 
     def free(self) -> list[tuple[Subscription, ModelClient]]:
         """Clients that do not wait: only these may read."""
@@ -45,6 +88,7 @@ class Both:
 
     def read(self) -> None:
         """From one client, once or until nothing is left."""
+        self.settle()
         if not (free := self.free()):
             return
         subscription, client = self.random.choice(free)
@@ -55,6 +99,7 @@ class Both:
                 return
 
     def read_from_all(self) -> None:
+        self.settle()
         for subscription, client in self.free():
             while (expected := client.read()) is not None:
                 assert next(subscription) == expected
@@ -63,6 +108,7 @@ class Both:
     def leave(self) -> None:
         if not self.clients:
             return
+        self.settle()
         pair = self.clients.pop(self.random.randrange(len(self.clients)))
         pair[0].close()
         self.parked.pop(pair[0], None)
@@ -109,7 +155,10 @@ class Both:
     def broadcast(self) -> None:
         payload = self.random.choices(PAYLOADS, WEIGHTS)[0]
         self.ours.broadcast("message", payload)
-        self.pruned = self.model.broadcast(message(payload))
+        wire = message(payload)
+        if self.begin is not None:
+            wire = wire.replace("\n", f"\nid: {self.begin.at(len(self.model.published) + 1)}\n", 1)
+        self.pruned = self.model.broadcast(wire)
 
     def burst(self) -> None:
         for _ in range(self.random.choice([5, 20, 100])):
@@ -127,13 +176,17 @@ class Both:
 
     def check(self) -> None:
         counts = self.ours.stats()
-        assert counts["events"] == self.model.published
+        assert counts["events"] == len(self.model.published)
         assert self.ours.client_count == self.model.client_count
         assert len(self.ours._clients) == len(self.model.queues)
-        finished = any(not client.live for _, client in self.clients)
-        if not self.model.closed and not finished:
-            assert counts["log_events"] == self.model.frames
-        assert counts["log_events"] >= self.model.frames or self.model.closed
+        assert counts["log_events"] == self.model.frames
+        assert counts["log_bytes"] == self.model.starts[-1] - self.model.starts[self.model.tail]
+        assert counts["history_events"] == min(self.model.frames, self.model.history)
+        begun = {"resumed": counts["resumed"], "evicted": counts["gaps_evicted"], "future": counts["gaps_future"]}
+        assert begun == {how: self.starts[how] for how in begun}
+        assert counts["total"] == self.starts["live"] + sum(begun.values())
+        assert counts["pruned_by_history"] == self.model.passed
+        assert counts["pruned"] == self.model.pruned + self.model.passed
 
 
 OPERATIONS = [
@@ -152,11 +205,14 @@ OPERATIONS = [
 ]
 
 
+@pytest.mark.parametrize("options", HISTORIES, ids=str)
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_random_operations(seed: int, limit: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_random_operations(
+    seed: int, limit: int, options: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, "fastware_sse")
-    both = Both(seed, limit)
+    both = Both(seed, limit, options)
     operations, weights = zip(*OPERATIONS, strict=True)
     for operation in both.random.choices(operations, weights, k=STEPS):
         caplog.clear()
@@ -179,8 +235,12 @@ async def test_random_operations(seed: int, limit: int, caplog: pytest.LogCaptur
     for subscription, client in both.clients:
         assert client.ended
         subscription.close()
-    counts = both.ours.stats()
-    assert (counts["connected"], counts["log_events"]) == (0, 0)
+        both.model.leave(client)
+    both.check()
+    assert both.ours.client_count == 0
+    if "history" in options:
+        assert len(both.starts) >= 4
+        assert both.model.passed > 0 or options["history"] == 1000
 
 
 # ---- the same through the generators ----

@@ -1,6 +1,7 @@
 """Ids, history, and clients that come back: nothing is lost without a word, whatever is cut and wherever."""
 
 import asyncio
+import json
 import os
 import random
 import re
@@ -19,17 +20,15 @@ from fastware.request import Request
 from litestar import Litestar, get
 from litestar import Request as LitestarRequest
 from litestar.types import ASGIApp
-from resuming import ID, Got, Id, come, first_id, got, headers_of, publish, seen_by
+from resuming import DIGITS, ID, OTHER, Id, come, first_id, got, headers_of, publish, seen_by
 from starlette.applications import Starlette
 from starlette.routing import Route
-from support import Client, connect, message, open_stream, permissive, request, turns
+from support import Client, connect, joined, message, open_stream, permissive, request, turns
 from test_aiohttp import serving
 from test_fork import in_child
 
 from fastware_sse import Broadcaster, sse_route
 from fastware_sse.asgi import EventStream, Start
-
-OTHER = "z" * 13 + "-" + "a" * 13  # well-formed, and of another process
 
 
 def with_history(events: int = 1000, **options: Any) -> Broadcaster:
@@ -511,7 +510,7 @@ async def test_a_closed_broadcaster_leaves_a_client_the_id_that_it_has(last_id: 
 # ---- gaps ----
 
 GAPS: dict[str, tuple[Callable[[Id], str], str, list[int]]] = {
-    "older than all": (lambda begin: str(begin.at(3)), "evicted", [5, 6, 7, 8]),
+    "older than all": (lambda begin: str(begin.at(1)), "evicted", [5, 6, 7, 8]),
     "older by one": (lambda begin: str(begin.at(3)), "evicted", [5, 6, 7, 8]),
     "of a newcomer to the empty log": (lambda begin: str(begin.at(0)), "evicted", [5, 6, 7, 8]),
     "of another process": (lambda begin: OTHER, "epoch", [5, 6, 7, 8]),
@@ -594,7 +593,7 @@ def judged(begin: Id, last_id: bytes, head: int) -> str | None:
     """The reason, said with other means than the parser's."""
     text = last_id.decode("latin-1")
     epoch, _, digits = text.partition("-")
-    wellformed = len(epoch) == 13 and 1 <= len(digits) <= 26 and set(epoch + digits) <= set(_DIGITS)
+    wellformed = len(epoch) == 13 and 1 <= len(digits) <= 26 and set(epoch + digits) <= set(DIGITS)
     if not wellformed:
         return "invalid"
     if epoch != begin.epoch:
@@ -603,11 +602,8 @@ def judged(begin: Id, last_id: bytes, head: int) -> str | None:
         return "invalid"
     position = 0
     for digit in digits:
-        position = position * 32 + _DIGITS.index(digit)
+        position = position * 32 + DIGITS.index(digit)
     return "future" if position > head else None
-
-
-_DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 async def test_hostile_ids_are_never_an_error_and_get_the_right_reason() -> None:
@@ -683,7 +679,7 @@ class Browser:
         """One connection's worth, up to where it was cut."""
         seen = got(stream, self.last_id)
         for event in seen.events:
-            value = decode(event.data)
+            value = json.loads(event.data)
             if event.type == "gap":
                 self.gaps += 1
                 self.state = None
@@ -696,12 +692,6 @@ class Browser:
                 self.numbers.append(value["number"])
         self.last_id = seen.last_id
         return self
-
-
-def decode(data: str) -> Any:
-    import msgspec
-
-    return msgspec.json.decode(data)
 
 
 async def _connection(app: EventStream, last_id: str, then: Callable[[], None] = lambda: None) -> bytes:
@@ -929,6 +919,34 @@ async def test_the_list_form_is_sent_to_everybody() -> None:
         assert [event.type for event in seen.events if event.type != "gap"] == ["hello"]
 
 
+# ---- stats ----
+
+
+async def test_stats_of_those_who_come_back_and_of_what_is_kept_for_them() -> None:
+    broadcaster = with_history(2)
+    begin = await first_id(broadcaster)
+    slow = joined(broadcaster)
+    size = len(f"event: message\nid: {begin}\ndata: 1\n\n")
+    publish(broadcaster, 1, 2, 3)
+
+    def some_of(counts: dict[str, int]) -> dict[str, int]:
+        """Those that are not 0, without those of what was published."""
+        return {key: counts[key] for key in counts.keys() - {"events", "bytes"} if counts[key]}
+
+    kept = {"log_events": 3, "log_bytes": 3 * size, "history_events": 2, "history_bytes": 2 * size}
+    assert some_of(broadcaster.stats()) == kept | {"connected": 1, "total": 2, "lag": 3}
+    slow.close()
+    kept |= {"log_events": 2, "log_bytes": 2 * size}
+    assert some_of(broadcaster.stats()) == kept | {"total": 2}
+
+    begun = {"total": 2}
+    last_ids = {"resumed": begin.at(2), "gaps_evicted": begin, "gaps_epoch": OTHER, "gaps_future": begin.at(9)}
+    for key, last_id in (last_ids | {"gaps_invalid": "x"}).items():
+        await seen_by(broadcaster, str(last_id))
+        begun |= {"total": begun["total"] + 1, key: 1}
+        assert some_of(broadcaster.stats()) == kept | begun
+
+
 # ---- options ----
 
 
@@ -994,4 +1012,3 @@ async def test_a_subclass_that_forgets_init_has_no_history() -> None:
     assert client.text == ":\n\n" + message("1")
     client.leave()
     await client.end()
-    assert isinstance(got(b""), Got)
