@@ -81,7 +81,7 @@ async def test_a_loop_that_stands_still_for_long_is_given_up() -> None:
     began = time.perf_counter()
     thread.start()
     thread.join()
-    assert 25 * WAIT <= time.perf_counter() - began < 100 * WAIT
+    assert 50 * WAIT <= time.perf_counter() - began < 150 * WAIT
     assert broadcaster.stats()["pruned"] == 1
     assert len(await client.end()) == 1_000
 

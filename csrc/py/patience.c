@@ -1,7 +1,7 @@
 #include "py/patience.h"
 
 #define PATIENCE 0.020 /* seconds, for one event */
-#define IN_VAIN 25     /* waits without any progress, half a second, before a loop is given up */
+#define IN_VAIN 50     /* waits without any progress, a second, before a loop is given up */
 
 static bool is_endangered(Bridge *bridge, const Client *client)
 {
@@ -61,7 +61,6 @@ static bool wait_for(Bridge *bridge, double seconds)
     if (turn == NULL)
         return false;
     Py_INCREF(bridge);
-    bridge->in_vain++; /* progress sets it to 0 */
     turn->next = bridge->turns;
     bridge->turns = turn;
     Py_BEGIN_ALLOW_THREADS
@@ -70,6 +69,7 @@ static bool wait_for(Bridge *bridge, double seconds)
     for (struct Turn **link = &bridge->turns; *link != NULL; link = &(*link)->next)
         if (*link == turn) { /* it has not come */
             *link = turn->next;
+            bridge->in_vain++; /* progress sets it to 0 */
             break;
         }
     Py_DECREF(bridge);
