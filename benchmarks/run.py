@@ -13,6 +13,7 @@ from functools import partial
 import connections
 import deliveries
 import exit_time
+import history
 import load_client
 import memory
 import micro
@@ -38,6 +39,7 @@ def measurements(scale: Scale) -> dict[str, Callable[[], list[Line | Table]]]:
         "stall": stall.stall,
         "heartbeats": stall.heartbeats,
         "threads": threads.threads,
+        "history": partial(history.history, scale),
         "load-client": partial(load_client.load_client, scale),
         "paced": partial(deliveries.paced, scale),
         "burst": partial(deliveries.burst, scale),
