@@ -140,7 +140,7 @@ class Session:
         here = self.subscription.id
         if here is None:
             return join(head) + initial
-        # With what can be read now: each step from here on may wait, and the history may pass who comes back to its end.
+        # With what can be read now: each step from here on may wait, and the history pass who comes back to its end.
         return join(head) + initial + join([Chunk(wire(id=here)), *itertools.islice(self.subscription, 1)])
 
     def expire(self) -> None:

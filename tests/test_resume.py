@@ -20,7 +20,7 @@ from fastware.request import Request
 from litestar import Litestar, get
 from litestar import Request as LitestarRequest
 from litestar.types import ASGIApp
-from resuming import DIGITS, ID, OTHER, Id, come, first_id, got, headers_of, publish, seen_by
+from resuming import ID, OTHER, Id, come, first_id, got, headers_of, hostile_ids, judged, publish, seen_by
 from starlette.applications import Starlette
 from starlette.routing import Route
 from support import Client, connect, joined, message, open_stream, permissive, request, turns
@@ -566,44 +566,6 @@ async def test_after_a_gap_the_next_reconnect_has_none() -> None:
         assert (second.gaps, second.texts) == ([], [])
         publish(broadcaster, number)
         assert (await seen_by(broadcaster, second.last_id)).texts == [str(number)]
-
-
-def hostile_ids(begin: Id) -> list[bytes]:
-    chance = random.Random(6)
-    good = str(begin.at(1)).encode()
-    forms = [
-        *(b"x" * size for size in (1, 13, 14, 26, 27, 28, 40, 41, 1_000, 65_536)),
-        *(good[:cut] for cut in range(1, len(good))),
-        *(good + extra for extra in (b" ", b"\0", b"\r", b"\n", b"\r\ndata: forged", b"-", b"a" * 100, b"\xff")),
-        *(extra + good for extra in (b" ", b"\0", b"a", b"-", b"\xef\xbb\xbf")),
-        *(b"-1", b"0", b"18446744073709551616", b"-" * 27, b"NaN", b"null", b"' OR 1=1 --", b"%s%n", b"../../etc"),
-        *("ÿ\u0100\u20ac\N{BELL}\u202e".encode(), b"\xff\xfe", b"\xc0\x80", b"\xed\xa0\x80", bytes(range(256))),
-        *(good.upper(), good.replace(b"-", b"_"), good.replace(b"-", b"--"), good.replace(b"-", b"")),
-        good + b", " + good,
-    ]
-    while len(forms) < 1000:
-        mutated = bytearray(chance.choice([good, OTHER.encode(), str(begin.at(2**63)).encode()]))
-        for _ in range(chance.randint(1, 4)):
-            mutated[chance.randrange(len(mutated))] = chance.randrange(256)
-        forms.append(bytes(mutated))
-    return forms
-
-
-def judged(begin: Id, last_id: bytes, head: int) -> str | None:
-    """The reason, said with other means than the parser's."""
-    text = last_id.decode("latin-1")
-    epoch, _, digits = text.partition("-")
-    wellformed = len(epoch) == 13 and 1 <= len(digits) <= 26 and set(epoch + digits) <= set(DIGITS)
-    if not wellformed:
-        return "invalid"
-    if epoch != begin.epoch:
-        return "epoch"
-    if len(digits) != 13:
-        return "invalid"
-    position = 0
-    for digit in digits:
-        position = position * 32 + DIGITS.index(digit)
-    return "future" if position > head else None
 
 
 async def test_hostile_ids_are_never_an_error_and_get_the_right_reason() -> None:
