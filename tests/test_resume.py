@@ -948,7 +948,7 @@ def test_wrong_options_are_refused_by_name(error: type[Exception], options: dict
         Broadcaster(**options)
 
 
-@pytest.mark.parametrize("options", [{"histroy": 1}, {"max_ages": 5}])
+@pytest.mark.parametrize("options", [{"hist": 1}, {"max_ages": 5}])
 def test_unknown_options_are_refused_by_name(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=next(iter(options))):
         Broadcaster(**options)
