@@ -68,7 +68,8 @@ struct Bridge {
     ClientList resting;   /* until the next turn of the loop, though there may be something to read */
     Client *reading;      /* whose step is running, or was the last to run in this turn of the loop; or NULL */
     unsigned long thread; /* that runs the loop, as far as is known */
-    unsigned in_vain;     /* waits of publishers since the last progress */
+    unsigned in_vain;     /* waits of publishers since the last progress; those at the same time are one */
+    double waited;        /* until when, on the monotonic clock */
     struct Turn *turns;   /* those who wait for one */
     atomic_int pending;   /* 1 while a sweep is scheduled */
     unsigned unseen;      /* wakes since then */

@@ -1,7 +1,7 @@
 #include "py/patience.h"
 
 #define PATIENCE 0.020 /* seconds, for one event */
-#define IN_VAIN 50     /* waits without any progress, a second, before a loop is given up */
+#define IN_VAIN 50     /* waits without any progress, a second or more, before a loop is given up */
 
 static bool is_endangered(Bridge *bridge, const Client *client)
 {
@@ -54,12 +54,23 @@ static struct Turn *turn_new(void)
     return turn;
 }
 
+/* A wait that began then was in vain. Publishers that wait at the same time do not make the loop any slower; nor does a
+ * machine that stands still, hence no limit in seconds. */
+static void count_in_vain(Bridge *bridge, double began)
+{
+    if (began < bridge->waited)
+        return;
+    bridge->in_vain++; /* progress makes it 0 */
+    bridge->waited = fw_now();
+}
+
 /* Waits for a turn of the loop. Returns false if there is no memory to do so. */
 static bool wait_for(Bridge *bridge, double seconds)
 {
     struct Turn *turn = turn_new();
     if (turn == NULL)
         return false;
+    double began = fw_now();
     Py_INCREF(bridge);
     turn->next = bridge->turns;
     bridge->turns = turn;
@@ -69,7 +80,7 @@ static bool wait_for(Bridge *bridge, double seconds)
     for (struct Turn **link = &bridge->turns; *link != NULL; link = &(*link)->next)
         if (*link == turn) { /* it has not come */
             *link = turn->next;
-            bridge->in_vain++; /* progress sets it to 0 */
+            count_in_vain(bridge, began);
             break;
         }
     Py_DECREF(bridge);
