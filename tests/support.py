@@ -99,7 +99,9 @@ async def connect(broadcaster: Broadcaster, initial: Any = None) -> Client:
     return client
 
 
-def run_python(code: str, *, ok: bool = True, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(
+    code: str, *, ok: bool = True, timeout: float = 60, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run `code` in a Python of its own; unless told otherwise it must succeed and complain of nothing."""
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -169,16 +170,35 @@ async def test_broadcast(arguments: Any, keywords: Any, error: type[Exception], 
         assert_refused(lambda: broadcaster._format_sse(*arguments, **keywords), error, text)
 
 
-async def test_an_encoder_that_raises() -> None:
-    class Raising:
-        @property
-        def __dataclass_fields__(self) -> Any:
-            raise RuntimeError("not today")
+class Zone(tzinfo):
+    """The encoder asks it for the offset."""
 
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        raise RuntimeError("not today")
+
+
+async def test_an_encoder_that_raises() -> None:
     broadcaster = permissive()
+    moment = datetime(2026, 1, 1, tzinfo=Zone())
     async with sends_nothing(broadcaster):
-        with pytest.raises((RuntimeError, TypeError)):
-            broadcaster.broadcast("good", Raising())
+        for data in (moment, {"at": [moment]}):
+            step = broadcaster.stream(request(), [("good", ""), ("good", data)])
+            assert_refused(lambda step=step: step.send(None), RuntimeError, "^not today$")
+            assert_refused(lambda data=data: broadcaster.broadcast("good", data), RuntimeError, "^not today$")
+
+
+async def test_a_format_that_raises() -> None:
+    class Picky(Broadcaster):
+        def _format_sse(self, event: str, data: Any) -> str:
+            if event == "bad":
+                raise RuntimeError("not today")
+            return super()._format_sse(event, data)
+
+    broadcaster = Picky(strict=False)
+    async with sends_nothing(broadcaster):
+        step = broadcaster.stream(request(), [("good", ""), ("bad", "")])
+        assert_refused(lambda: step.send(None), RuntimeError, "^not today$")
+        assert_refused(lambda: broadcaster.broadcast("bad", ""), RuntimeError, "^not today$")
 
 
 async def test_a_format_that_broadcasts_puts_its_own_event_first() -> None:

@@ -312,6 +312,67 @@ async def test_from_a_destructor_that_runs_as_a_client_leaves() -> None:
     await other.leave()
 
 
+@pytest.mark.parametrize("inside_of_a_sweep", [True, False])
+async def test_from_the_cleanup_of_other_clients(inside_of_a_sweep: bool) -> None:
+    broadcaster = permissive(0)
+    left: list[str] = []
+
+    async def read(name: str) -> None:
+        try:
+            async for _ in await open_stream(broadcaster):
+                break
+        finally:
+            left.append(name)
+            broadcaster.broadcast("left", name)
+
+    staying = [await connect(broadcaster)]
+    leaving = [asyncio.create_task(read(str(number))) for number in range(100)]
+    await turns()
+    staying.append(await connect(broadcaster))
+    if inside_of_a_sweep:
+        broadcaster.broadcast("message", "go")
+    else:
+        for task in leaving:
+            task.cancel()
+    await asyncio.wait(leaving)
+    broadcaster.close()
+    assert sorted(left, key=int) == [str(number) for number in range(100)]
+    for client in staying:
+        assert await client.end() == [message("go")] * inside_of_a_sweep + [message(name, "left") for name in left]
+
+
+async def test_from_the_cleanup_of_clients_whose_loop_is_closed() -> None:
+    """The broadcast that notices it drops them, and their cleanup runs when they are collected."""
+    broadcaster = permissive()
+    staying = await connect(broadcaster)
+    left: list[str] = []
+
+    async def read(name: str) -> None:
+        try:
+            async for _ in await open_stream(broadcaster):
+                pass
+        finally:
+            left.append(name)
+            broadcaster.broadcast("left", name)
+
+    def leave_some() -> None:
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)  # "Task was destroyed but it is pending!"
+        for number in range(5):
+            loop.create_task(read(str(number)))
+        loop.run_until_complete(turns())
+        loop.close()
+
+    await asyncio.to_thread(leave_some)
+    assert broadcaster.client_count == 6
+    broadcaster.broadcast("message", "go")
+    assert broadcaster.client_count == 1
+    gc.collect()
+    assert sorted(left) == ["0", "1", "2", "3", "4"]
+    broadcaster.close()
+    assert await staying.end() == [message("go")] + [message(name, "left") for name in left]
+
+
 async def test_from_a_done_callback() -> None:
     broadcaster = permissive()
     client = await connect(broadcaster)
