@@ -161,6 +161,9 @@ class Request:
         except asyncio.CancelledError:
             if not self._started:
                 raise
+        except GeneratorExit:  # the collector has found the task, anywhere
+            session.is_forgotten = True
+            raise
         finally:
             stops = session.is_late
             session.end("send_timeout" if self._expired else "left")

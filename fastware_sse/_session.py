@@ -89,6 +89,7 @@ class Session:
         "_loop",
         "_scope",
         "_why",
+        "is_forgotten",
         "reason",
         "subscription",
     )
@@ -103,6 +104,7 @@ class Session:
         self._age: Age | None = None
         self._client: Client | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_forgotten = False  # by its server, and found by the collector, which may run inside of broadcast()
         self._why = "shutdown"  # what it means that the stream was told to finish
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -144,7 +146,7 @@ class Session:
         return join(head) + initial + join([Chunk(wire(id=here)), *itertools.islice(self.subscription, 1)])
 
     def expire(self) -> None:
-        """The stream has reached its age."""
+        """The stream has reached its age. With a history it ends where it is, and the client goes on from there."""
         self._why = "max_age"
         self.subscription.end()
 
@@ -190,7 +192,7 @@ class Session:
         assert self._loop is not None and self._client is not None
         if hook is None:
             return
-        if asyncio._get_running_loop() is self._loop:
+        if asyncio._get_running_loop() is self._loop and not self.is_forgotten:
             self._call(hook, name, self._client)
         else:
             with contextlib.suppress(RuntimeError):

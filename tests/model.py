@@ -100,6 +100,7 @@ class Model:
         return client
 
     def leave(self, client: ModelClient) -> None:
+        self.passed += client.passed and client.counted
         self.clients.remove(client)
         self.trim()
 
@@ -148,7 +149,17 @@ class Model:
             self.tail += 1
 
     def _is_past(self) -> bool:
-        return self.frames > self.history or 0 < self.history_bytes < self.starts[-1] - self.starts[self.tail]
+        return self._is_more_than_the_history(self.tail)
+
+    def _is_more_than_the_history(self, first: int) -> bool:
+        size = self.starts[-1] - self.starts[first]
+        return len(self.published) - first > self.history or 0 < self.history_bytes < size
+
+    @property
+    def history_events(self) -> int:
+        """What of the log the history would keep for itself."""
+        kept = (first for first in range(self.tail, len(self.published)) if not self._is_more_than_the_history(first))
+        return len(self.published) - next(kept, len(self.published))
 
     @property
     def client_count(self) -> int:

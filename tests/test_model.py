@@ -181,7 +181,7 @@ class Both:
         assert len(self.ours._clients) == len(self.model.queues)
         assert counts["log_events"] == self.model.frames
         assert counts["log_bytes"] == self.model.starts[-1] - self.model.starts[self.model.tail]
-        assert counts["history_events"] == min(self.model.frames, self.model.history)
+        assert counts["history_events"] == self.model.history_events
         begun = {"resumed": counts["resumed"], "evicted": counts["gaps_evicted"], "future": counts["gaps_future"]}
         assert begun == {how: self.starts[how] for how in begun}
         assert counts["total"] == self.starts["live"] + sum(begun.values())

@@ -64,6 +64,15 @@ int fw_frame_format(const struct fw_event *event, bool with_id, struct fw_frame 
     return FW_OK;
 }
 
+/* Where the last block of `text` begins: an event with an id is complete with it, so the id goes there. */
+static size_t last_block(struct fw_text text)
+{
+    for (size_t at = text.size < 2 ? 0 : text.size - 2; at > 2; at--)
+        if (text.at[at - 1] == '\n' && text.at[at - 2] == '\n')
+            return at;
+    return 0;
+}
+
 int fw_frame_wrap(struct fw_text text, bool with_id, struct fw_frame **frame)
 {
     static const char prefix[] = "id: ";
@@ -73,15 +82,18 @@ int fw_frame_wrap(struct fw_text text, bool with_id, struct fw_frame **frame)
     int status = allocate(line + text.size, frame);
     if (status != FW_OK)
         return status;
-    char *at = (*frame)->bytes + FW_FRAME_HEAD;
+    size_t before = line != 0 ? last_block(text) : 0;
+    char *to = (*frame)->bytes + FW_FRAME_HEAD;
+    if (before != 0)
+        memcpy(to, text.at, before);
     if (line != 0) {
-        (*frame)->id_at = sizeof prefix - 1;
-        memcpy(at, prefix, sizeof prefix - 1);
-        memcpy(at + sizeof prefix - 1, no_id, FW_ID_SIZE);
-        at[line - 1] = '\n';
+        (*frame)->id_at = (uint32_t)(before + sizeof prefix - 1);
+        memcpy(to + before, prefix, sizeof prefix - 1);
+        memcpy(to + (*frame)->id_at, no_id, FW_ID_SIZE);
+        to[before + line - 1] = '\n';
     }
-    if (text.size != 0)
-        memcpy(at + line, text.at, text.size);
+    if (text.size != before)
+        memcpy(to + before + line, text.at + before, text.size - before);
     return FW_OK;
 }
 

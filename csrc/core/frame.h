@@ -37,7 +37,8 @@ struct fw_frame *fw_frame_new(size_t size);
  * `event` has none of its own, and no comment). Returns FW_OK, FW_ENOMEM, FW_ESIZE, FW_EEVENT or FW_EID. */
 int fw_frame_format(const struct fw_event *event, bool with_id, struct fw_frame **frame);
 
-/* The same for text that is formatted already: `text` as it stands, after a line for the id if `with_id`.
+/* The same for text that is formatted already: `text` as it stands, with a line for the id in front of its last block if
+ * `with_id`.
  * Returns FW_OK, FW_ENOMEM or FW_ESIZE. */
 int fw_frame_wrap(struct fw_text text, bool with_id, struct fw_frame **frame);
 

@@ -180,7 +180,9 @@ void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
     struct fw_range *range = NULL;
     fw_hub_lock(hub);
     hub->joined--;
-    uncount_locked(hub, reader);
+    uint64_t weight = uncount_locked(hub, reader);
+    if (has_passed_locked(hub, reader))
+        hub->passed += weight;
     if (reader->in_slot) {
         fw_log_leave(&hub->log, reader);
         chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
@@ -401,12 +403,13 @@ enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader)
     return fate;
 }
 
-void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader)
+void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader, bool at_once)
 {
     fw_hub_lock(hub);
+    uint64_t end = at_once && reader->range == NULL ? reader->sequence : hub->log.head;
     uncount_locked(hub, reader);
-    if (reader->end > hub->log.head)
-        reader->end = hub->log.head;
+    if (reader->end > end)
+        reader->end = end;
     fw_hub_unlock(hub);
 }
 
@@ -440,6 +443,8 @@ struct fw_hub_counts fw_hub_counts(struct fw_hub *hub)
         counts.history_events = log->head - log->tail;
         if (counts.history_events > hub->history.events)
             counts.history_events = hub->history.events;
+        if (hub->history.bytes != 0)
+            counts.history_events = log->head - fw_log_fit(log, log->head - counts.history_events, hub->history.bytes);
         counts.history_bytes = fw_log_bytes(log, log->head - counts.history_events, log->head);
     }
     fw_hub_unlock(hub);

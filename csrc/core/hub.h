@@ -119,9 +119,9 @@ bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader);
 /* Why the stream of `reader` ends, once it has read what it may. */
 enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader);
 
-/* Ends one reader: it is no longer counted, reads up to the present head and then gets FW_EEND. Idempotent. Until it
- * leaves it still stands in the log. */
-void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader);
+/* Ends one reader: it is no longer counted, reads up to the present head, or nothing more if `at_once`, and then gets
+ * FW_EEND. Idempotent. Until it leaves it still stands in the log. */
+void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader, bool at_once);
 
 /* Ends every reader in this way and freezes the head. Idempotent, constant time. */
 void fw_hub_close(struct fw_hub *hub);

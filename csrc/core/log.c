@@ -61,6 +61,19 @@ uint64_t fw_log_bytes(const struct fw_log *log, uint64_t from, uint64_t to)
     return start_of(log, to) - start_of(log, from);
 }
 
+uint64_t fw_log_fit(const struct fw_log *log, uint64_t from, uint64_t bytes)
+{
+    uint64_t to = log->head;
+    while (from != to) {
+        uint64_t middle = from + (to - from) / 2;
+        if (fw_log_bytes(log, middle, log->head) > bytes)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from;
+}
+
 bool fw_log_is_full(const struct fw_log *log)
 {
     return log->head - log->tail + 1 == log->capacity;

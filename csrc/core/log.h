@@ -112,6 +112,9 @@ static inline struct fw_slot *fw_log_slot(const struct fw_log *log, uint64_t seq
 /* Returns the bytes of text of the events [from, to); both within [tail, head]. */
 uint64_t fw_log_bytes(const struct fw_log *log, uint64_t from, uint64_t to);
 
+/* Returns the lowest sequence, `from` or above, from which the events up to the head have at most `bytes` of text. */
+uint64_t fw_log_fit(const struct fw_log *log, uint64_t from, uint64_t bytes);
+
 /* Whether the ring must grow before the next append. */
 bool fw_log_is_full(const struct fw_log *log);
 

@@ -201,7 +201,7 @@ int bridge_end(Client *client)
     Bridge *bridge = client->bridge;
     if (bridge == NULL)
         return 0;
-    fw_hub_finish(bridge->hub, &client->reader);
+    fw_hub_finish(bridge->hub, &client->reader, bridge->list != NULL && bridge->list->has_history);
     return client->waits_in != NULL ? parked_step(client) : 0;
 }
 

@@ -112,7 +112,7 @@ static PyObject *subscription_finish(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Subscription *self = (Subscription *)op;
     if (self->client.bridge != NULL)
-        fw_hub_finish(self->client.bridge->hub, &self->client.reader);
+        fw_hub_finish(self->client.bridge->hub, &self->client.reader, false);
     Py_RETURN_NONE;
 }
 

@@ -98,7 +98,7 @@ int bridges_finish(BridgeList *list, PyObject *loop)
     if (bridge == NULL)
         return 0;
     for (Client *client = bridge->peers; client != NULL; client = client->next_peer)
-        fw_hub_finish(bridge->hub, &client->reader);
+        fw_hub_finish(bridge->hub, &client->reader, false);
     int result = bridge->parked.first != NULL ? wake(bridge) : 0;
     Py_DECREF(bridge);
     return result;

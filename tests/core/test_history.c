@@ -370,7 +370,7 @@ static void the_history_passes_who_is_too_slow(void)
             CHECK(fw_hub_counts(hub).passed == 7 && fw_hub_counts(hub).pruned == 0);
         }
         CHECK_EQ(publish_with_id(hub, SIZE).clients, 1);
-        fw_hub_finish(hub, &reader); /* too late for another end */
+        fw_hub_finish(hub, &reader, false); /* too late for another end */
         CHECK_EQ(fw_hub_fate(hub, &reader), FW_FATE_PASSED);
         check_status(hub, &reader, FW_EEND);
         leave(hub, &reader);
@@ -392,6 +392,42 @@ static void who_is_passed_may_leave_without_another_read(void)
     publish_with_id(hub, 0);
     leave(hub, &reader);
     check_counts(hub, 0, 2);
+    CHECK_EQ(fw_hub_counts(hub).passed, 4);
+    fw_hub_unref(hub);
+}
+
+static void finish_at_once_ends_who_catches_up_where_it_is(void)
+{
+    struct fw_hub *hub = open_with_history(4);
+    struct fw_reader reader, live;
+    fw_hub_join(hub, &live, 1);
+    publish_many_with_id(hub, 3, 0);
+    CHECK_EQ(resume_as(hub, &reader, 1, 1), FW_JOIN_RESUMED);
+    check_read(hub, &reader, 1, 1, 2);
+    fw_hub_finish(hub, &reader, true);
+    fw_hub_finish(hub, &live, true);
+    publish_many_with_id(hub, 9, 0);
+    check_status(hub, &reader, FW_EEND);
+    check_status(hub, &live, FW_EEND);
+    CHECK_EQ(fw_hub_fate(hub, &reader), FW_FATE_FINISHED);
+    leave(hub, &reader);
+    leave(hub, &live);
+    CHECK_EQ(fw_hub_counts(hub).passed, 0);
+    fw_hub_unref(hub);
+}
+
+static void the_history_is_counted_within_its_bytes(void)
+{
+    struct fw_hub *hub = sample_hub();
+    struct fw_reader slow;
+    CHECK_EQ(fw_hub_set_limits(hub, (struct fw_limits){0, 0}, (struct fw_history){100, 250}), FW_OK);
+    fw_hub_join(hub, &slow, 1);
+    publish_many_with_id(hub, 9, 100);
+    struct fw_hub_counts counts = fw_hub_counts(hub);
+    CHECK(counts.frames == 9 && counts.history_events == 2 && counts.history_bytes == 200);
+    leave(hub, &slow);
+    counts = fw_hub_counts(hub);
+    CHECK(counts.frames == 2 && counts.history_events == 2 && counts.history_bytes == 200);
     fw_hub_unref(hub);
 }
 
@@ -402,8 +438,8 @@ static void finish_ends_who_catches_up_at_the_present_head(void)
         struct fw_reader reader;
         publish_many_with_id(hub, 6, 0);
         CHECK_EQ(resume_as(hub, &reader, 5, 1), FW_JOIN_RESUMED);
-        fw_hub_finish(hub, &reader);
-        fw_hub_finish(hub, &reader);
+        fw_hub_finish(hub, &reader, false);
+        fw_hub_finish(hub, &reader, false);
         check_counts(hub, 0, 6);
         if (publishes)
             publish_with_id(hub, 0);
@@ -426,7 +462,7 @@ static void the_history_passes_who_was_finished(void)
         struct fw_reader reader;
         publish_many_with_id(hub, 6, 0);
         CHECK_EQ(resume(hub, &reader, 3), FW_JOIN_RESUMED);
-        fw_hub_finish(hub, &reader);
+        fw_hub_finish(hub, &reader, false);
         publish_with_id(hub, 0); /* so that it never comes to the head */
         if (read != 0)
             check_read(hub, &reader, read, 3, 3 + read);
@@ -600,7 +636,7 @@ static void pruned_by_bytes_are_those_whom_the_number_would_have_spared(void)
         fw_hub_join(hub, &readers[i], i == 0 ? 1 : i == 1 ? 10 : i == 2 ? 100 : 1000);
         publish_with_id(hub, SIZE);
     }
-    fw_hub_finish(hub, &readers[1]);                           /* no client any more */
+    fw_hub_finish(hub, &readers[1], false);                    /* no client any more */
     struct fw_published published = publish_with_id(hub, 301); /* two events of 100 and this one are too much */
     CHECK(published.pruned == 101 && published.clients == 1000);
     struct fw_hub_counts counts = fw_hub_counts(hub);
@@ -686,6 +722,8 @@ int main(void)
     RUN(known_events_bring_a_reader_to_the_head_too);
     RUN(the_history_passes_who_is_too_slow);
     RUN(who_is_passed_may_leave_without_another_read);
+    RUN(finish_at_once_ends_who_catches_up_where_it_is);
+    RUN(the_history_is_counted_within_its_bytes);
     RUN(finish_ends_who_catches_up_at_the_present_head);
     RUN(the_history_passes_who_was_finished);
     RUN(close_ends_who_catches_up);

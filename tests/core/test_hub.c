@@ -497,19 +497,19 @@ static void finish_ends_one_reader_at_the_present_head(void)
     fw_hub_join(hub, &ends, 5);
     fw_hub_join(hub, &stays, 1);
     publish_many(hub, 2, 0);
-    fw_hub_finish(hub, &ends);
+    fw_hub_finish(hub, &ends, false);
     check_counts(hub, 1, 2);
     CHECK_EQ(publish(hub, 0).clients, 1);
-    fw_hub_finish(hub, &ends); /* later, but the end was set */
+    fw_hub_finish(hub, &ends, false); /* later, but the end was set */
     check_counts(hub, 1, 3);
     check_read(hub, &ends, 1, 0, 1);
     check_read(hub, &ends, FW_BATCH_FRAMES, 1, 2);
     check_status(hub, &ends, FW_EEND);
-    fw_hub_finish(hub, &ends);
+    fw_hub_finish(hub, &ends, false);
     check_status(hub, &ends, FW_EEND);
     check_read(hub, &stays, FW_BATCH_FRAMES, 0, 3);
     check_status(hub, &stays, FW_EAGAIN);
-    fw_hub_finish(hub, &stays);
+    fw_hub_finish(hub, &stays, false);
     check_status(hub, &stays, FW_EEND);
     fw_hub_leave(hub, &ends);
     check_counts(hub, 0, 0);
@@ -528,7 +528,7 @@ static void finish_changes_nothing_for_the_pruned(void)
         check_read(hub, &other, 1, n, n + 1);
     }
     check_counts(hub, 1, 0);
-    fw_hub_finish(hub, &reader);
+    fw_hub_finish(hub, &reader, false);
     check_counts(hub, 1, 0);
     check_read(hub, &reader, FW_BATCH_FRAMES, 0, 2);
     check_status(hub, &reader, FW_EEND);
@@ -545,7 +545,7 @@ static void a_finished_reader_holds_no_more_than_the_limit(void)
     struct fw_reader reader;
     fw_hub_join(hub, &reader, 1);
     publish(hub, 0);
-    fw_hub_finish(hub, &reader);
+    fw_hub_finish(hub, &reader, false);
     CHECK_EQ(publish(hub, 0).pruned, 0);
     CHECK_EQ(publish(hub, 0).pruned, 0); /* it went, but it was no client any more */
     check_counts(hub, 0, 0);
@@ -588,8 +588,8 @@ static void close_ends_everyone_and_freezes_the_head(void)
     check_status(hub, &behind, FW_EEND);
     check_read(hub, &pruned, FW_BATCH_FRAMES, 0, 2);
     check_status(hub, &pruned, FW_EEND);
-    fw_hub_finish(hub, &behind);
-    fw_hub_finish(hub, &late);
+    fw_hub_finish(hub, &behind, false);
+    fw_hub_finish(hub, &late, false);
     check_status(hub, &late, FW_EEND);
     check_counts(hub, 0, 0);
     CHECK_EQ(fw_hub_set_limits(hub, (struct fw_limits){0, 0}, (struct fw_history){0}), FW_EBUSY);

@@ -250,6 +250,8 @@ static void resume(struct client *client)
 
 static void leave(struct client *client)
 {
+    if (model_has_passed(client))
+        model.passed += client->counted ? client->weight : 0;
     model_uncount(client);
     client->joined = false;
     fw_hub_leave(hub, &client->reader);
@@ -322,7 +324,7 @@ static void finish(struct client *client)
     client->finished = true;
     if (client->end > model.head)
         client->end = model.head;
-    fw_hub_finish(hub, &client->reader);
+    fw_hub_finish(hub, &client->reader, false);
 }
 
 static void close_both(void)
@@ -369,7 +371,7 @@ static void compare_counts(void)
     uint64_t bytes = 0, history_events = 0, history_bytes = 0;
     for (uint64_t event = model.head; event != model.tail;) {
         bytes += model.sizes[--event];
-        if (history_events < model.history.events) {
+        if (history_events < model.history.events && (model.history.bytes == 0 || bytes <= model.history.bytes)) {
             history_events++;
             history_bytes = bytes;
         }
