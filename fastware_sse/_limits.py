@@ -37,7 +37,7 @@ def begin() -> None:
         _spare -= 1
         return
     limit = _lowest()
-    clients = sum(each.client_count for each in _core._broadcasters())
+    clients = sum(each.stats()["connected"] for each in _core._broadcasters())
     if limit is None:
         _spare = math.inf
     elif clients < limit.connections * _NEAR:

@@ -82,8 +82,15 @@ def summary(
         "parse_errors": parse_errors,
         "parse_error_kinds": counts["faults"],
         "latency": {"events": counts["timed"], **latency} if counts["timed"] else None,
-        "ok": wrong == 0 and 0 < counts["tried"] == counts["opened"],
+        "ok": wrong == 0 and _has_opened_all(counts, asked, is_interrupted),
     }
+
+
+def _has_opened_all(counts: Counts, asked: int, is_interrupted: bool) -> bool:
+    """Every stream, and those that failed later are there again."""
+    wanted = counts["tried"] if is_interrupted else asked
+    came_back = counts["open"] == counts["opened"] or not counts["failures"]
+    return 0 < wanted == counts["tried"] == counts["opened"] and came_back
 
 
 def _failures(counts: Counts) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, cast
 
 from ._deadline import deadlines_of
-from ._session import Session
+from ._session import Session, is_cancelled
 from ._stream import BODY_BYTES, running_loop
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Request:
         task = self._watcher = cast("asyncio.Task[Any]", asyncio.current_task())
         self._sender.add_done_callback(self._wake)
         try:
-            while (await self._receive())["type"] != "http.disconnect":
+            while (await self._receive())["type"] != "http.disconnect" and self._watcher is not None:
                 await asyncio.sleep(0)  # even if receive() never waits, others have their turn
         except asyncio.CancelledError:
             if self._watcher is not None:
@@ -122,7 +122,7 @@ class Request:
 
     async def _respond(self) -> None:
         try:
-            refusal = await self._reply.refusal(self._scope)
+            refusal = await self._refusal()
             if refusal is not None:
                 await self._answer(*refusal)
             elif self._scope["method"] == "HEAD":
@@ -135,6 +135,15 @@ class Request:
         except Exception:
             _log.exception("an EventStream could not send its response")
 
+    async def _refusal(self) -> Refusal | None:
+        if self._scope["method"] != "HEAD":
+            return await self._reply.refusal(self._scope)
+        try:  # nobody watches for the client of a HEAD to leave
+            async with asyncio.timeout(self._reply.send_timeout):
+                return await self._reply.refusal(self._scope)
+        except TimeoutError:
+            return 503, b"Service Unavailable", []
+
     async def _stream(self) -> None:
         session = Session(self._reply.broadcaster, self._scope)
         subscription = session.subscription
@@ -143,7 +152,9 @@ class Request:
             session.begin(self._loop)
             try:
                 bodies = await self._reply.first_bodies(session)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                if is_cancelled():
+                    raise
                 _log.exception("the initial events of an EventStream failed")
                 await self._answer(500, b"Internal Server Error", [])
                 return

@@ -30,6 +30,12 @@ _count = itertools.count(1)
 _log = logging.getLogger("fastware_sse")
 
 
+def is_cancelled() -> bool:
+    """Whether it is this task that was cancelled, and not something that its code awaits."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class Client:
     """What on_connect and on_disconnect are told about a client. To be read only.
 
@@ -202,5 +208,5 @@ class Session:
     def _call(hook: Callable[[Client], object], name: str, client: Client) -> None:
         try:
             hook(client)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             _log.exception("%s() of a Broadcaster failed", name)

@@ -8,6 +8,7 @@ stays blocked is cancelled after `send_timeout`, since no ASGI server gives up o
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from ._reply import Reply
 from ._request import Refusal, Scope
 from ._resume import Start
-from ._session import Initial, MakeInitial
+from ._session import Initial, MakeInitial, is_cancelled
 from .broadcaster import Broadcaster
 
 __all__ = ["EventStream", "Start"]
@@ -63,7 +64,9 @@ class EventStream(Reply):
             if inspect.isawaitable(verdict):
                 verdict = await verdict
             return _refusal(verdict)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if is_cancelled():
+                raise
             _log.exception("authorize() of an EventStream failed")
             return 500, b"Internal Server Error", []
 

@@ -207,10 +207,14 @@ def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
             subscription.coalesce = True
         return response
 
-    starlette = sys.modules.get("starlette.requests")
-    if starlette is not None:
-        handler.__annotations__ = {"request": starlette.Request}  # or FastAPI takes it for a query parameter
+    # FastAPI evaluates this when the route is added; without it, the request would be a query parameter.
+    handler.__annotations__ = {"request": "_request_type()"}
     return handler
+
+
+def _request_type() -> Any:
+    starlette = sys.modules.get("starlette.requests")
+    return Any if starlette is None else starlette.Request
 
 
 def _scope(request: object) -> Mapping[str, Any]:

@@ -412,6 +412,35 @@ async def test_the_client_leaves_while_authorize_hangs(stubborn: bool) -> None:
         assert not exchange.messages
 
 
+async def test_a_head_whose_authorize_hangs_is_answered_in_the_end() -> None:
+    """Nobody watches for its client to leave, and servers say of HEAD that it has left when it has not."""
+
+    async def authorize(scope: Any) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    app = EventStream(permissive(), authorize=authorize, send_timeout=0.05)
+    exchange = Exchange(app, "HEAD")
+    await exchange.end()
+    assert exchange.messages[0]["status"] == 503
+
+
+async def is_cancelled_elsewhere(_: object) -> Any:
+    """As what awaits a task that somebody else has cancelled."""
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+@pytest.mark.parametrize("option", ["authorize", "initial"])
+async def test_a_cancellation_of_something_else_is_an_error_like_any_other(
+    option: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange = Exchange(EventStream(permissive(), **{option: is_cancelled_elsewhere}))
+    await exchange.end()
+    assert exchange.messages[0]["status"] == 500
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
 # ---- initial ----
 
 

@@ -21,7 +21,7 @@ import fastware_sse
 from fastware_sse import Broadcaster, _limits, _workers
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -216,7 +216,9 @@ const char publish_broadcast_doc[] = PyDoc_STR(
     "--\n\n"
     "Send an event to all connected clients.\n\n"
     "data is a str, sent as it is with one `data:` line for each of its lines (WHATWG HTML, 9.2.6), or anything that\n"
-    "msgspec encodes as JSON. Returns at once; may be called from any thread, from signal handlers and destructors.\n"
+    "msgspec encodes as JSON. May be called from any thread, from signal handlers and destructors.\n"
+    "Returns at once on a thread that runs an event loop; on others it may wait, at most 20 ms, for clients of a loop\n"
+    "that had no turn.\n"
     "Clients that have buffer_size events waiting already are pruned: they get those, then their stream ends.\n\n"
     "Raises ValueError if event is not registered (strict mode) or contains CR, LF or NUL, UnicodeEncodeError for a\n"
     "lone surrogate, TypeError for data of a wrong type. Then nothing was sent to anybody.");
