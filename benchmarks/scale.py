@@ -7,11 +7,12 @@ from dataclasses import dataclass
 class Scale:
     clients: int = 1_000
     many: int = 5_000  # idle streams
-    paced_rounds: int = 6  # of one second for each contestant
-    burst_rounds: int = 3
-    adapter_rounds: int = 5  # of one second for each contestant
+    paced_rounds: int = 4  # of one second for each contestant
+    burst_rounds: int = 2
+    adapter_rounds: int = 4  # of one second for each contestant
     storms: int = 3
-    slow_seconds: int = 12
+    slow_clients: int = 500  # the stuck ones among them
+    slow_seconds: int = 7
     exits: int = 3
     load_streams: int = 20_000
     load_events: int = 100_000  # for each stream
@@ -19,5 +20,14 @@ class Scale:
 
 FULL = Scale()
 TRIAL = Scale(
-    100, 200, paced_rounds=1, burst_rounds=1, adapter_rounds=1, storms=1, slow_seconds=2, exits=1, load_events=10_000
+    100,
+    200,
+    paced_rounds=1,
+    burst_rounds=1,
+    adapter_rounds=1,
+    storms=1,
+    slow_seconds=2,
+    exits=1,
+    load_events=10_000,
+    slow_clients=100,
 )

@@ -16,10 +16,10 @@ SIZE = 16 * 1024
 
 def slow(scale: Scale) -> list[Line | Table]:
     """One contestant after the other; it has clients only while it is measured."""
-    fast, events = scale.clients - STUCK, scale.slow_seconds * RATE
+    fast, events = scale.slow_clients - STUCK, scale.slow_seconds * RATE
     table = Table(
         "slow",
-        f"Slow readers: {STUCK} of {scale.clients:,} clients never read",
+        f"Slow readers: {STUCK} of {scale.slow_clients:,} clients never read",
         f"Events of {SIZE // 1024} KiB, {RATE} a second for {scale.slow_seconds} seconds: {events * SIZE / 1e6:.0f} MB "
         "for each client, of which the kernel takes about 4 MB when nobody reads. Latency and loss are those of the "
         "others; memory is how much the server has grown by the end, with what it keeps for the stuck ones.",
