@@ -69,8 +69,8 @@ async def test_tls(
 
     kind = serve(certificate, *choices)
     async with (
-        running(kind, APP, certificate.trust()) as idle,
-        running(kind, APP, certificate.trust()) as server,
+        running(kind, APP, tls=certificate.trust()) as idle,
+        running(kind, APP, tls=certificate.trust()) as server,
     ):
         await idle.has_clients(0)
         STOP_IDLE[how](idle)
