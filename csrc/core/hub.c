@@ -439,14 +439,12 @@ struct fw_hub_counts fw_hub_counts(struct fw_hub *hub)
     };
     for (int join = 0; join < FW_JOINS; join++)
         counts.total += counts.joins[join] = hub->joins[join];
-    if (hub->history.events != 0) {
-        counts.history_events = log->head - log->tail;
-        if (counts.history_events > hub->history.events)
-            counts.history_events = hub->history.events;
-        if (hub->history.bytes != 0)
-            counts.history_events = log->head - fw_log_fit(log, log->head - counts.history_events, hub->history.bytes);
-        counts.history_bytes = fw_log_bytes(log, log->head - counts.history_events, log->head);
-    }
+    counts.history_events = log->head - log->tail;
+    if (counts.history_events > hub->history.events)
+        counts.history_events = hub->history.events;
+    if (hub->history.bytes != 0)
+        counts.history_events = log->head - fw_log_fit(log, log->head - counts.history_events, hub->history.bytes);
+    counts.history_bytes = fw_log_bytes(log, log->head - counts.history_events, log->head);
     fw_hub_unlock(hub);
     return counts;
 }

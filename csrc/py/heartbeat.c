@@ -52,11 +52,7 @@ static PyObject *bridge_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
 
 static bool is_running_here(Bridge *bridge)
 {
-    if (bridge->state->get_running_loop == NULL) /* the interpreter is ending */
-        return false;
-    PyObject *running = PyObject_CallNoArgs(bridge->state->get_running_loop);
-    if (running == NULL)
-        PyErr_Clear();
+    PyObject *running = running_loop(bridge->state);
     Py_XDECREF(running);
     return running == bridge->loop;
 }

@@ -1,5 +1,7 @@
 #include "py/patience.h"
 
+#include "py/schedule.h"
+
 #define PATIENCE 0.020 /* seconds, for one event */
 #define IN_VAIN 50     /* waits without any progress, a second or more, before a loop is given up */
 
@@ -31,13 +33,9 @@ static Bridge *find_endangered(const BridgeList *list)
 
 static bool runs_a_loop(fw_state *state)
 {
-    if (state->get_running_loop == NULL) /* the interpreter is ending: nobody waits for anything */
-        return true;
-    PyObject *running = PyObject_CallNoArgs(state->get_running_loop);
-    if (running == NULL)
-        PyErr_Clear();
+    PyObject *running = running_loop(state);
     Py_XDECREF(running);
-    return running != NULL;
+    return running != NULL || state->get_running_loop == NULL; /* where the interpreter is ending nobody waits */
 }
 
 static struct Turn *turn_new(void)

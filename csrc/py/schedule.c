@@ -1,5 +1,15 @@
 #include "py/schedule.h"
 
+PyObject *running_loop(fw_state *state)
+{
+    if (state->get_running_loop == NULL) /* the interpreter is ending */
+        return NULL;
+    PyObject *running = PyObject_CallNoArgs(state->get_running_loop);
+    if (running == NULL)
+        PyErr_Clear();
+    return running;
+}
+
 PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback)
 {
     PyObject *bound = PyCFunction_New(callback, (PyObject *)bridge);

@@ -12,6 +12,9 @@ PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyM
 /* Whether the loop is closed. Without an exception set, before and after. */
 bool bridge_is_closed(Bridge *bridge);
 
+/* Returns the event loop that runs on this thread, a new reference, or NULL; without an exception, before and after. */
+PyObject *running_loop(fw_state *state);
+
 /* Calls loop.call_soon(callback), from a callback of the loop or a task on it, where nobody can be told of an error. On a
  * loop that is closed (what is owed may still be read then) it is none. Returns whether it will be called. */
 bool bridge_soon(Bridge *bridge, PyMethodDef *callback);
