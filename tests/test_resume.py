@@ -974,3 +974,20 @@ async def test_a_subclass_that_forgets_init_has_no_history() -> None:
     assert client.text == ":\n\n" + message("1")
     client.leave()
     await client.end()
+
+
+async def test_the_id_of_several_blocks_goes_with_the_last() -> None:
+    """A cut between them must repeat the first, and not lose the second."""
+
+    class Twice(Broadcaster):
+        def _format_sse(self, event: str, data: Any) -> str:
+            return super()._format_sse(event, data) + super()._format_sse("copy", data)
+
+    broadcaster = Twice(strict=False, history=10)
+    client = await connect(broadcaster)
+    broadcaster.broadcast("message", "x")
+    (_, both) = await client.has(2)
+    first, last = both.removesuffix("\n\n").split("\n\n")
+    assert first == "event: message\ndata: x"
+    assert last.startswith("id: ") and last.endswith("\nevent: copy\ndata: x")
+    await client.leave()
