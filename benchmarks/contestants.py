@@ -5,20 +5,33 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from process import HERE
+from process import BUILD
 
-FLOOR_PROGRAM = HERE / "build" / "floor"  # from floor.c
+# What building.py makes: of floor.c and of the folders in apps/.
+FLOOR_PROGRAM = BUILD / "floor"
+GO_PROGRAM = BUILD / "go-server"
+RUST_TARGET = BUILD / "rust"
+NODE_FOLDER = BUILD / "node"
+
+UVICORN = [sys.executable, "-m", "uvicorn", "--no-access-log", "--backlog", "4096", "--port", "{port}", "{app}:app"]
+PROTOCOL = "fastware_sse.uvicorn:Protocol"
 
 COMMANDS = {
-    "uvicorn": [sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-    + ["--backlog", "4096", "--port", "{port}", "{app}:app"],
+    "uvicorn": [*UVICORN, "--loop", "uvloop", "--http", "httptools"],
+    "direct on uvicorn": [*UVICORN, "--loop", "uvloop", "--http", PROTOCOL],
+    "direct on uvicorn with asyncio": [*UVICORN, "--loop", "asyncio", "--http", PROTOCOL],
     # As fastware's serve() starts it, which admits no more than 1,024 streams; these are the options for more.
     "granian": [sys.executable, "-m", "granian", "--interface", "asgi", "--loop", "asyncio", "--no-ws"]
     + ["--backlog", "4096", "--backpressure", "20000", "--port", "{port}", "{app}:app"],
     "nginx": ["{nginx}", "-p", "{folder}", "-c", "{folder}/nginx.conf"],
     "C": [str(FLOOR_PROGRAM), "{port}"],
     "its own server": [sys.executable, "{app}.py", "{port}"],
+    "Go": [str(GO_PROGRAM), "{which}", "{port}"],
+    "Rust": [str(RUST_TARGET / "release" / "axum-server"), "{port}"],
+    "Node": ["node", str(NODE_FOLDER / "server.js"), "{port}"],
 }
+
+ABSENT: dict[str, str] = {}  # servers that this machine does not have, and why
 
 
 @dataclass(frozen=True)
@@ -28,7 +41,7 @@ class Kind:
     name: str
     app: str = ""  # a module of apps/
     target: str = "/events"
-    which: str = ""  # whose Broadcaster, for fastware_app; the framework, for adapter_app
+    which: str = ""  # whose Broadcaster, for fastware_app; the framework, for adapter_app; the hub, in Go
     heartbeat: int = 0
     is_ours: bool = False
 
@@ -52,8 +65,15 @@ AIOHTTP = Kind("ours: in aiohttp", "aiohttp_app", is_ours=True)
 HISTORY = Kind("ours: EventStream with a history", "history_app", is_ours=True)
 SSE_STARLETTE = Kind("sse-starlette", "starlette_app")
 FASTAPI_SSE = Kind("FastAPI's own", "fastapi_app")
+QUEUES = Kind("Starlette with queues", "queues_app")
+CHANNELS = Kind("Litestar's channels", "channels_app")
 NCHAN = Kind("nchan")
+MERCURE = Kind("Mercure", target="/events?topic=bench", which="mercure")
+GO_SSE = Kind("go-sse", which="go-sse")
+AXUM = Kind("axum with tokio's broadcast")
+BETTER_SSE = Kind("better-sse")
 FLOOR = Kind("a bare send() loop")
+PLAIN = Kind("an ordinary request", "plain_app")
 
 
 @dataclass(frozen=True)
@@ -71,5 +91,8 @@ def on(server: str, *kinds: Kind) -> list[Contestant]:
 
 
 ASGI_SERVERS = ("uvicorn", "granian")
-OTHERS = on("uvicorn", SSE_STARLETTE, FASTAPI_SSE) + on("nginx", NCHAN) + on("C", FLOOR)
-ALL = [one for server in ASGI_SERVERS for one in on(server, ORIGINAL, ROUTE, MOUNTED, ALONE)] + OTHERS
+DIRECT = on("direct on uvicorn", ALONE, ROUTE) + on("direct on uvicorn with asyncio", ALONE, ROUTE)
+OUTSIDE = on("nginx", NCHAN) + on("C", FLOOR)
+OTHERS = on("uvicorn", SSE_STARLETTE, FASTAPI_SSE) + OUTSIDE
+PEERS = on("uvicorn", QUEUES, CHANNELS) + on("Go", MERCURE, GO_SSE) + on("Rust", AXUM) + on("Node", BETTER_SSE)
+ALL = DIRECT + [one for server in ASGI_SERVERS for one in on(server, ORIGINAL, ROUTE, MOUNTED, ALONE)] + OTHERS

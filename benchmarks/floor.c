@@ -3,7 +3,8 @@
  *     ./floor PORT
  *
  * It answers what the Python apps answer, GET /events and the harness's /status, /paced and /burst, and takes every
- * request to come in one piece. The events of a burst leave together. A stream whose socket is full is closed. */
+ * request to come in one piece. The events of a burst leave together, one send() for all of them, or one by one if it
+ * yields. A stream whose socket is full is closed. */
 #define _GNU_SOURCE /* accept4 */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -81,8 +82,8 @@ static void send_to_all(const char *bytes, size_t size)
             end(streams[i]);
 }
 
-/* Writes the next event as a chunk. Returns its size. */
-static size_t write_event(char *at, size_t text_size)
+/* Writes the next event, of the time `ns`, as a chunk. Returns its size. */
+static size_t write_event(char *at, int64_t ns, size_t text_size)
 {
     static unsigned seq = 100000;
     static char text[EVENT_MAX], event[EVENT_MAX + 256];
@@ -91,10 +92,10 @@ static size_t write_event(char *at, size_t text_size)
         memset(text, 'x', text_size);
         text[text_size] = '\0';
         size = (size_t)sprintf(event, "event: update\ndata: {\"seq\":%u,\"ts\":%jd,\"text\":\"%s\"}\n\n", seq++,
-                               (intmax_t)clock_ns(CLOCK_REALTIME), text);
+                               (intmax_t)ns, text);
     } else {
         size = (size_t)sprintf(event, "event: update\ndata: {\"seq\":%u,\"ts\":%jd," ITEM "}\n\n", seq++,
-                               (intmax_t)clock_ns(CLOCK_REALTIME));
+                               (intmax_t)ns);
     }
     return (size_t)sprintf(at, "%zx\r\n%s\r\n", size, event);
 }
@@ -110,7 +111,7 @@ static void answer(int fd, const char *json)
 
 static void take_request(int fd, const char *request)
 {
-    int events, rate, size;
+    int events, rate, size, yields;
     char status[128];
     if (strncmp(request, "GET /events ", 12) == 0) {
         begin_stream(fd);
@@ -124,11 +125,16 @@ static void take_request(int fd, const char *request)
         pace.interval = SECOND / rate;
         pace.next = clock_ns(CLOCK_MONOTONIC);
         pace.size = (size_t)size;
-    } else if (sscanf(request, "POST /burst?events=%d ", &events) == 1 && events <= BURST_MAX) {
+    } else if (sscanf(request, "POST /burst?events=%d&yields=%d ", &events, &yields) == 2 && events <= BURST_MAX) {
+        int64_t start = clock_ns(CLOCK_REALTIME);
         size_t filled = 0;
-        for (int i = 0; i < events; i++)
-            filled += write_event(buffer + filled, 0);
-        send_to_all(buffer, filled);
+        for (int i = 0; i < events; i++) {
+            filled += write_event(buffer + filled, start, 0);
+            if (yields || i == events - 1) {
+                send_to_all(buffer, filled);
+                filled = 0;
+            }
+        }
         answer(fd, "{}");
     } else {
         end(fd);
@@ -174,7 +180,7 @@ static int keep_pace(void)
         if (pace.left > 0 && early > 0)
             return (int)((early + SECOND / 1000 - 1) / (SECOND / 1000));
         if (pace.left-- > 0) {
-            send_to_all(buffer, write_event(buffer, pace.size));
+            send_to_all(buffer, write_event(buffer, clock_ns(CLOCK_REALTIME), pace.size));
             pace.next += pace.interval;
         } else {
             answer(pace.asker, "{}");

@@ -6,12 +6,11 @@ import http.client
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import msgspec
 from apps.payload import Payloads
@@ -19,7 +18,6 @@ from contestants import Contestant
 from process import APPS
 from server import HOST, PATIENCE, Server
 
-PACKAGES = ["nginx", "libnginx-mod-nchan"]
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 HEADERS = {"X-EventSource-Event": "update", "Content-Type": "application/json", "Accept": "application/json"}
 
@@ -27,18 +25,6 @@ HEADERS = {"X-EventSource-Event": "update", "Content-Type": "application/json", 
 def nginx() -> str | None:
     """The program, if it and the module are there."""
     return shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin") if MODULE.exists() else None
-
-
-def install() -> None:
-    """With apt, where that is possible, and without starting Debian's own server on port 80."""
-    if nginx() or os.geteuid() != 0 or not shutil.which("apt-get"):
-        return
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    try:
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(["apt-get", *command], env=quiet, stdout=sys.stderr, timeout=180, check=True)
-    except (subprocess.SubprocessError, OSError) as error:
-        print(f"nchan: {error}", file=sys.stderr)
 
 
 class Nchan(Server):
@@ -61,14 +47,15 @@ class Nchan(Server):
         start = time.monotonic()
         for index in range(events):
             time.sleep(max(0.0, start + index / rate - time.monotonic()))
-            self._publish(size)
+            self._publish(self._payloads.next(size))
 
-    def burst(self, events: int) -> None:
-        for _ in range(events):
-            self._publish()
+    def burst(self, events: int, yields: bool = False) -> None:
+        """Either way one by one: each is a request."""
+        for data in self._payloads.burst(events):
+            self._publish(data)
 
-    def _publish(self, size: int = 0) -> None:
-        status, _ = self._request("POST", msgspec.json.encode(self._payloads.next(size)))
+    def _publish(self, data: dict[str, Any]) -> None:
+        status, _ = self._request("POST", msgspec.json.encode(data))
         if status not in (201, 202):  # with and without subscribers
             raise RuntimeError(f"nchan did not take an event: {status}")
 

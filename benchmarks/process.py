@@ -16,6 +16,7 @@ CLIENT_CORE, SERVER_CORE = {min(CORES)}, {max(CORES)}
 
 HERE = Path(__file__).resolve().parent
 APPS = HERE / "apps"
+BUILD = HERE / "build"
 
 STILL = 0.05  # seconds without work, twice in a row, after which it stands still
 LITTLE = 0.001  # seconds of the processor in that time that a server's own timers may take

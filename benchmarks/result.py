@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from contestants import Contestant
+from contestants import ABSENT, Contestant
 
 
 @dataclass
@@ -43,4 +43,4 @@ class Table:
         self.bars.append((one.name, bar, one.kind.is_ours))
 
     def add_absent(self, one: Contestant) -> None:
-        self.rows.append([one.name, "not installed"] + [""] * (len(self.columns) - 2))
+        self.rows.append([one.name, ABSENT[one.server]] + [""] * (len(self.columns) - 2))

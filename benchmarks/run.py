@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import building
 import connections
 import deliveries
 import exit_time
@@ -18,7 +19,6 @@ import load_client
 import memory
 import micro
 import report
-import running
 import slow
 import stall
 import threads
@@ -42,7 +42,9 @@ def measurements(scale: Scale) -> dict[str, Callable[[], list[Line | Table]]]:
         "history": partial(history.history, scale),
         "load-client": partial(load_client.load_client, scale),
         "paced": partial(deliveries.paced, scale),
+        "light": partial(deliveries.light, scale),
         "burst": partial(deliveries.burst, scale),
+        "yielding": partial(deliveries.yielding, scale),
         "adapters": partial(deliveries.adapters, scale),
         "connections": partial(connections.connections, scale),
         "slow": partial(slow.slow, scale),
@@ -62,7 +64,7 @@ def main() -> int:
         parser.error(f"{DESCRIPTORS} file descriptors are needed, {hard} are allowed (ulimit -Hn)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for the servers too
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the servers are stopped too
-    running.prepare()
+    building.prepare()
 
     began = time.monotonic()
     lines: list[Line] = []

@@ -8,6 +8,7 @@ class Scale:
     clients: int = 1_000
     many: int = 5_000  # idle streams
     paced_rounds: int = 4  # of one second for each contestant
+    light_rounds: int = 3  # of two seconds for each contestant
     burst_rounds: int = 2
     adapter_rounds: int = 4  # of one second for each contestant
     storms: int = 3
@@ -23,6 +24,7 @@ TRIAL = Scale(
     100,
     200,
     paced_rounds=1,
+    light_rounds=1,
     burst_rounds=1,
     adapter_rounds=1,
     storms=1,

@@ -18,7 +18,7 @@ PATIENCE = 120  # seconds for an answer: a burst may take a slow server long
 
 
 class Server(Process):
-    """Of an ASGI application in apps/, or the floor."""
+    """One that answers what apps/control.py does: of an application in apps/, or the floor."""
 
     def __init__(self, contestant: Contestant, **places: str) -> None:
         self.contestant = contestant
@@ -28,7 +28,8 @@ class Server(Process):
             holder.bind((HOST, 0))
             self.port = holder.getsockname()[1]
             self._prepare()
-            command = [part.format(port=self.port, app=kind.app, **places) for part in COMMANDS[contestant.server]]
+            names = {"port": str(self.port), "app": kind.app, "which": kind.which} | places
+            command = [part.format(**names) for part in COMMANDS[contestant.server]]
             environ = {"BENCH_WHICH": kind.which, "BENCH_HEARTBEAT": str(kind.heartbeat)}
             super().__init__(command, SERVER_CORE, environ=environ)
             try:
@@ -83,9 +84,14 @@ class Server(Process):
         """Let it broadcast `events` events, `rate` of them a second; returns when it has."""
         self._call("POST", f"/paced?events={events}&rate={rate}&size={size}")
 
-    def burst(self, events: int) -> None:
-        """Let it broadcast `events` events in one go; returns when it has."""
-        self._call("POST", f"/burst?events={events}")
+    def burst(self, events: int, yields: bool = False) -> dict[str, float]:
+        """Let it broadcast `events` events in one go, or with a turn of its loop after each; returns when it has. Of a
+        Python app: {"each": ns}."""
+        return self._call("POST", f"/burst?events={events}&yields={yields:d}")
+
+    def lag(self, events: int, rate: int) -> dict[str, float]:
+        """As paced(); how late its event loop is meanwhile: {"p99": ms}."""
+        return self._call("POST", f"/lag?events={events}&rate={rate}")
 
     def collections(self) -> dict[str, float]:
         """Its full garbage collections since the last question: {"count", "longest" in ms}."""

@@ -1,7 +1,7 @@
 """What the harness asks of a Python app beside its stream, and an ASGI application that adds it to the measured one.
 
-GET /status, POST /paced?events=&rate=&size=, POST /burst?events=, POST /collections. The broadcasts are done in here,
-in the server; /paced answers once it has made the last one.
+GET /status, POST /paced?events=&rate=&size=, POST /burst?events=&yields=, POST /lag?events=&rate=, POST /collections.
+The broadcasts are done in here, in the server; it answers once it has made the last one.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gc
 import json
 import os
 from collections.abc import Callable
+from statistics import quantiles
 from time import perf_counter_ns
 from typing import Any
 from urllib.parse import parse_qsl
@@ -42,6 +43,7 @@ class Actions:
             "/status": self._status,
             "/paced": self._paced,
             "/burst": self._burst,
+            "/lag": self._lag,
             "/collections": FullCollections().take,
         }
 
@@ -61,10 +63,31 @@ class Actions:
             self._publish(self._payloads.next(size))
         return {}
 
-    async def _burst(self, events: int) -> dict[str, int]:
-        for _ in range(events):
-            self._publish(self._payloads.next())
-        return {}
+    async def _burst(self, events: int, yields: int) -> dict[str, float]:
+        """Without a pause, or with a turn of the loop after each; returns the ns that each has taken."""
+        payloads = self._payloads.burst(events)
+        start = perf_counter_ns()
+        for data in payloads:
+            self._publish(data)
+            if yields:
+                await asyncio.sleep(0)
+        return {"each": (perf_counter_ns() - start) / events}
+
+    async def _lag(self, events: int, rate: int) -> dict[str, float]:
+        """How late, in ms, a task is that wakes every millisecond meanwhile: the 99th of 100."""
+        late: list[float] = []
+        watch = asyncio.create_task(_watch(late))
+        await self._paced(events, rate, 0)
+        watch.cancel()
+        return {"p99": quantiles(late, n=100)[98] * 1e3}
+
+
+async def _watch(late: list[float]) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + 0.001
+        await asyncio.sleep(0.001)
+        late.append(loop.time() - due)
 
 
 class FullCollections:

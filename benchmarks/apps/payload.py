@@ -16,3 +16,8 @@ class Payloads:
         """The data of the next event: the usual item, or `size` characters of text."""
         members = {"text": "x" * size} if size else ITEM
         return {"seq": next(self._numbers), "ts": time.time_ns()} | members
+
+    def burst(self, events: int) -> list[dict[str, Any]]:
+        """The data of the next events, all of them with the time of now: that of the burst's start."""
+        start = time.time_ns()
+        return [{"seq": next(self._numbers), "ts": start} | ITEM for _ in range(events)]
