@@ -10,6 +10,10 @@
 #define FIRST_CAPACITY 16
 #define TRIM_SLOTS 256 /* per critical section */
 
+/* A group reads at once, but the loop it is served by has other work too; so it may fall behind at least this far. */
+#define GROUP_EVENTS 65536
+#define GROUP_BYTES (16 << 20)
+
 int fw_hub_new(struct fw_hub **made)
 {
     struct fw_hub *hub = fw_alloc(sizeof *hub);
@@ -37,8 +41,7 @@ void fw_hub_ref(struct fw_hub *hub)
     atomic_fetch_add_explicit(&hub->references, 1, memory_order_relaxed);
 }
 
-/* Gives up what no reader needs any more, in critical sections of bounded length. */
-static void trim(struct fw_hub *hub)
+void fw_hub_trim(struct fw_hub *hub)
 {
     bool more;
     do {
@@ -56,18 +59,27 @@ void fw_hub_unref(struct fw_hub *hub)
         return;
     assert(hub->joined == 0);
     hub->history = (struct fw_history){0};
-    trim(hub);
+    fw_hub_trim(hub);
     fw_log_free_slots(hub->log.slots, hub->log.capacity);
     pthread_mutex_destroy(&hub->mu);
     fw_free(hub, sizeof *hub);
+}
+
+static void set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_history history)
+{
+    hub->limits = limits;
+    hub->history = history;
+    hub->group = (struct fw_limits){0};
+    if (limits.events != 0)
+        hub->group = (struct fw_limits){limits.events > GROUP_EVENTS ? limits.events : GROUP_EVENTS,
+                                        limits.bytes > GROUP_BYTES ? limits.bytes : GROUP_BYTES};
 }
 
 int fw_hub_renew(struct fw_hub *old, struct fw_hub **hub)
 {
     int status = fw_hub_new(hub);
     if (status == FW_OK) {
-        (*hub)->limits = old->limits;
-        (*hub)->history = old->history;
+        set_limits(*hub, old->limits, old->history);
         (*hub)->closed = old->closed;
     }
     return status;
@@ -77,18 +89,15 @@ int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_his
 {
     fw_hub_lock(hub);
     int status = hub->joined == 0 ? FW_OK : FW_EBUSY;
-    if (status == FW_OK) {
-        hub->limits = limits;
-        hub->history = history;
-    }
+    if (status == FW_OK)
+        set_limits(hub, limits, history);
     fw_hub_unlock(hub);
     if (status == FW_OK)
-        trim(hub);
+        fw_hub_trim(hub);
     return status;
 }
 
-/* Returns the weight that is counted no more: 0 if it was not, or if closing the hub has uncounted everyone. */
-static uint64_t uncount_locked(struct fw_hub *hub, struct fw_reader *reader)
+uint64_t fw_hub_uncount_locked(struct fw_hub *hub, struct fw_reader *reader)
 {
     uint64_t weight = reader->counted && !hub->closed ? reader->weight : 0;
     reader->counted = false;
@@ -140,8 +149,7 @@ static void place_locked(struct fw_hub *hub, struct fw_reader *reader, uint64_t 
         fw_log_enter(&hub->log, reader, sequence);
 }
 
-/* Whether the history has passed a reader that catches up in it and still needs what is gone. */
-static bool has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
+bool fw_hub_has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
 {
     return reader->catches_up && reader->sequence < hub->log.tail && reader->sequence != reader->end;
 }
@@ -162,7 +170,7 @@ enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_
 void fw_hub_settle(struct fw_hub *hub, struct fw_reader *reader)
 {
     fw_hub_lock(hub);
-    if (has_passed_locked(hub, reader) && hub->log.tail <= reader->latest)
+    if (fw_hub_has_passed_locked(hub, reader) && hub->log.tail <= reader->latest)
         place_locked(hub, reader, hub->log.tail);
     reader->latest = 0;
     fw_hub_unlock(hub);
@@ -180,21 +188,22 @@ void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
     struct fw_range *range = NULL;
     fw_hub_lock(hub);
     hub->joined--;
-    uint64_t weight = uncount_locked(hub, reader);
-    if (has_passed_locked(hub, reader))
+    uint64_t weight = fw_hub_uncount_locked(hub, reader);
+    if (fw_hub_has_passed_locked(hub, reader))
         hub->passed += weight;
-    if (reader->in_slot) {
+    if (reader->in_slot)
         fw_log_leave(&hub->log, reader);
-        chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
-    } else if (reader->range != NULL && --reader->range->references == 0) {
+    else if (reader->group != NULL)
+        fw_log_part(reader);
+    else if (reader->range != NULL && --reader->range->references == 0)
         range = reader->range;
-    }
+    chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
     reader->range = NULL;
     fw_hub_unlock(hub);
     fw_log_free_frames(chain);
     fw_range_free(range);
     if (more)
-        trim(hub);
+        fw_hub_trim(hub);
 }
 
 /* What a publish needs and cannot allocate under the lock. */
@@ -228,7 +237,8 @@ static bool append_locked(struct fw_hub *hub, struct fw_frame *frame, struct pro
                           struct fw_published *published, size_t *capacity, size_t *owed)
 {
     struct fw_log *log = &hub->log;
-    uint64_t cut = fw_log_cut(log, hub->limits, frame->size);
+    struct fw_cut cut = {.readers = fw_log_cut(log, hub->limits, frame->size),
+                         .groups = fw_log_group_cut(log, hub->group, frame->size)};
     *owed = fw_log_owed(log, cut);
     *capacity = fw_log_is_full(log) ? 2 * log->capacity : 0;
     if (*capacity > have->capacity || (*owed != 0 && (have->range == NULL || have->range->capacity < *owed)))
@@ -240,7 +250,9 @@ static bool append_locked(struct fw_hub *hub, struct fw_frame *frame, struct pro
     }
     uint64_t weight = 0;
     if (*owed != 0) {
-        uint64_t too_many = fw_log_weight(log, fw_log_cut(log, (struct fw_limits){.events = hub->limits.events}, 0));
+        struct fw_limits events = {.events = hub->limits.events}, group_events = {.events = hub->group.events};
+        uint64_t too_many = fw_log_weight(log, (struct fw_cut){.readers = fw_log_cut(log, events, 0),
+                                                               .groups = fw_log_group_cut(log, group_events, 0)});
         weight = fw_log_prune(log, cut, have->range);
         have->range = NULL; /* its readers own it now */
         hub->pruned_by_bytes += weight - too_many;
@@ -280,7 +292,7 @@ int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_publish
     fw_range_free(have.range);
     fw_log_free_frames(chain);
     if (more)
-        trim(hub);
+        fw_hub_trim(hub);
     return status;
 }
 
@@ -295,21 +307,6 @@ static bool is_ending_locked(const struct fw_hub *hub, const struct fw_reader *r
     return hub->closed || reader->end != FW_FOREVER;
 }
 
-/* The same as fw_log_stop for a range, whose frames carry no running sum; *bytes is that of the events it takes. */
-static uint64_t range_stop(const struct fw_range *range, uint64_t from, uint64_t to, size_t max_events, uint64_t *bytes)
-{
-    uint64_t stop = from;
-    *bytes = 0;
-    while (stop != to && stop - from != max_events) {
-        size_t size = range->frames[stop - range->first]->size;
-        if (*bytes + size > FW_BATCH_BYTES && stop != from)
-            break;
-        *bytes += size;
-        stop++;
-    }
-    return stop;
-}
-
 int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events, uint64_t known_last,
                 struct fw_batch *batch)
 {
@@ -321,8 +318,8 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
     batch->count = 0;
     fw_hub_lock(hub);
     uint64_t first = reader->sequence, bound = bound_locked(hub, reader), last;
-    if (has_passed_locked(hub, reader)) {
-        hub->passed += uncount_locked(hub, reader);
+    if (fw_hub_has_passed_locked(hub, reader)) {
+        hub->passed += fw_hub_uncount_locked(hub, reader);
         status = FW_EEND;
         goto done;
     }
@@ -335,7 +332,7 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
         last = fw_log_stop(log, first, bound, max_events, FW_BATCH_BYTES);
         batch->bytes = fw_log_bytes(log, first, last);
     } else {
-        last = range_stop(reader->range, first, bound, max_events, &batch->bytes);
+        last = fw_range_stop(reader->range, first, bound, max_events, FW_BATCH_BYTES, &batch->bytes);
     }
     batch->last = last;
     if (last != known_last) {
@@ -360,7 +357,7 @@ done:
     fw_hub_unlock(hub);
     fw_log_free_frames(chain);
     if (more)
-        trim(hub);
+        fw_hub_trim(hub);
     return status;
 }
 
@@ -383,10 +380,11 @@ bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader)
 {
     fw_hub_lock(hub);
     const struct fw_log *log = &hub->log;
-    bool endangered =
-        reader->in_slot &&
-        ((hub->limits.events != 0 && log->head - reader->sequence > hub->limits.events / 2) ||
-         (hub->limits.bytes != 0 && fw_log_bytes(log, reader->sequence, log->head) > hub->limits.bytes / 2));
+    struct fw_limits limits = reader->group != NULL ? hub->group : hub->limits;
+    uint64_t sequence = reader->group != NULL ? reader->group->sequence : reader->sequence;
+    bool endangered = (reader->in_slot || reader->group != NULL) &&
+                      ((limits.events != 0 && log->head - sequence > limits.events / 2) ||
+                       (limits.bytes != 0 && fw_log_bytes(log, sequence, log->head) > limits.bytes / 2));
     fw_hub_unlock(hub);
     return endangered;
 }
@@ -394,11 +392,11 @@ bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader)
 enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader)
 {
     fw_hub_lock(hub);
-    enum fw_fate fate = reader->range != NULL            ? FW_FATE_PRUNED
-                        : has_passed_locked(hub, reader) ? FW_FATE_PASSED
-                        : hub->closed                    ? FW_FATE_CLOSED
-                        : reader->end != FW_FOREVER      ? FW_FATE_FINISHED
-                                                         : FW_FATE_NONE;
+    enum fw_fate fate = reader->range != NULL                   ? FW_FATE_PRUNED
+                        : fw_hub_has_passed_locked(hub, reader) ? FW_FATE_PASSED
+                        : hub->closed                           ? FW_FATE_CLOSED
+                        : reader->end != FW_FOREVER             ? FW_FATE_FINISHED
+                                                                : FW_FATE_NONE;
     fw_hub_unlock(hub);
     return fate;
 }
@@ -406,8 +404,9 @@ enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader)
 void fw_hub_finish(struct fw_hub *hub, struct fw_reader *reader, bool at_once)
 {
     fw_hub_lock(hub);
+    assert(reader->group == NULL);
     uint64_t end = at_once && reader->range == NULL ? reader->sequence : hub->log.head;
-    uncount_locked(hub, reader);
+    fw_hub_uncount_locked(hub, reader);
     if (reader->end > end)
         reader->end = end;
     fw_hub_unlock(hub);
@@ -434,7 +433,7 @@ struct fw_hub_counts fw_hub_counts(struct fw_hub *hub)
         .bytes = fw_log_bytes(log, log->tail, log->head),
         .pruned_by_bytes = hub->pruned_by_bytes,
         .passed = hub->passed,
-        .lag = log->head - log->oldest,
+        .lag = log->head - fw_log_needed(log),
         .closed = hub->closed,
     };
     for (int join = 0; join < FW_JOINS; join++)

@@ -19,7 +19,7 @@ void fw_hub_check(struct fw_hub *hub)
 {
     fw_hub_lock(hub);
     const struct fw_log *log = &hub->log;
-    uint64_t in_slots = 0, counted = 0, bytes = fw_log_slot(log, log->tail)->start;
+    uint64_t placed = 0, counted = 0, bytes = fw_log_slot(log, log->tail)->start;
     CHECK(log->tail <= log->oldest && log->oldest <= log->head);
     CHECK((log->capacity & (log->capacity - 1)) == 0);
     CHECK(log->head - log->tail < log->capacity);
@@ -34,22 +34,40 @@ void fw_hub_check(struct fw_hub *hub)
         }
         const struct fw_reader *previous = NULL;
         for (const struct fw_reader *reader = slot->readers; reader != NULL; reader = reader->next) {
-            CHECK(reader->in_slot && reader->range == NULL && !reader->catches_up);
+            CHECK(reader->in_slot && reader->range == NULL && !reader->catches_up && reader->group == NULL);
             CHECK(reader->sequence == sequence && reader->previous == previous && sequence <= reader->end);
             /* The promise that makes pruning exact. */
             CHECK(hub->limits.events == 0 || log->head - sequence <= hub->limits.events);
             CHECK(hub->limits.bytes == 0 || log->head - sequence <= 1 ||
                   fw_log_bytes(log, sequence, log->head) <= hub->limits.bytes);
-            in_slots++;
+            placed++;
             counted += reader->counted ? reader->weight : 0;
             previous = reader;
         }
     }
     CHECK(log->head == log->tail || bytes == log->bytes);
-    CHECK(in_slots <= hub->joined);
-    /* Those in no slot: pruned, and then uncounted, or catching up. */
+    for (const struct fw_group *group = log->groups; group != NULL; group = group->next) {
+        const struct fw_reader *previous = NULL;
+        uint64_t behind = log->head - group->sequence;
+        CHECK(group->sequence <= log->head && (!group->is_broken || group->readers == NULL));
+        if (group->readers == NULL)
+            continue;
+        CHECK(log->tail <= group->sequence);
+        CHECK(hub->group.events == 0 || behind <= hub->group.events);
+        CHECK(hub->group.bytes == 0 || behind <= 1 ||
+              fw_log_bytes(log, group->sequence, log->head) <= hub->group.bytes);
+        for (const struct fw_reader *reader = group->readers; reader != NULL; reader = reader->next) {
+            CHECK(reader->group == group && !reader->in_slot && reader->range == NULL && !reader->catches_up);
+            CHECK(reader->previous == previous && reader->end == FW_FOREVER);
+            placed++;
+            counted += reader->counted ? reader->weight : 0;
+            previous = reader;
+        }
+    }
+    CHECK(placed <= hub->joined);
+    /* Those in no slot or group: pruned, and then uncounted, or catching up. */
     CHECK(hub->closed ? hub->clients == 0 : counted <= hub->clients);
-    CHECK(hub->closed || in_slots != hub->joined || counted == hub->clients);
+    CHECK(hub->closed || placed != hub->joined || counted == hub->clients);
     fw_hub_unlock(hub);
 }
 

@@ -1,4 +1,4 @@
-/* What is behind `struct fw_hub`, for hub.c and its check alone. */
+/* What is behind `struct fw_hub`, for hub.c, group.c and the check alone. */
 #ifndef FW_CORE_HUB_STATE_H
 #define FW_CORE_HUB_STATE_H
 
@@ -12,6 +12,7 @@ struct fw_hub {
     pthread_mutex_t mu;
     struct fw_log log;           /* guarded by mu */
     struct fw_limits limits;     /* guarded by mu */
+    struct fw_limits group;      /* guarded by mu; how far a group may fall behind, from `limits` */
     struct fw_history history;   /* guarded by mu */
     char epoch[FW_EPOCH_DIGITS]; /* constant */
     uint64_t clients;            /* guarded by mu; the weight of all readers with `counted` */
@@ -22,6 +23,16 @@ struct fw_hub {
     uint64_t joined;             /* guarded by mu; readers between join and leave */
     bool closed;                 /* guarded by mu */
 };
+
+/* Gives up what no reader needs any more, in critical sections of bounded length. Without the lock. */
+void fw_hub_trim(struct fw_hub *hub);
+
+/* The reader is no longer counted. Returns the weight that it had: 0 if it was not, or if closing the hub has uncounted
+ * everyone. Under the lock. */
+uint64_t fw_hub_uncount_locked(struct fw_hub *hub, struct fw_reader *reader);
+
+/* Whether the history has passed a reader that catches up in it and still needs what is gone. Under the lock. */
+bool fw_hub_has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader);
 
 static inline void fw_hub_lock(struct fw_hub *hub)
 {

@@ -46,6 +46,12 @@ void fw_range_free(struct fw_range *range)
     fw_free(range, range_bytes(range->capacity));
 }
 
+void fw_range_unref(struct fw_range *range)
+{
+    if (range != NULL && --range->references == 0)
+        fw_range_free(range);
+}
+
 void fw_log_init(struct fw_log *log, struct fw_slot *slots, size_t capacity)
 {
     *log = (struct fw_log){.slots = slots, .capacity = capacity};
@@ -102,43 +108,100 @@ void fw_log_append(struct fw_log *log, struct fw_frame *frame)
     log->head++;
 }
 
-void fw_log_enter(struct fw_log *log, struct fw_reader *reader, uint64_t sequence)
+static void link_reader(struct fw_reader **first, struct fw_reader *reader)
 {
-    assert(!reader->in_slot && log->oldest <= sequence && sequence <= log->head);
-    struct fw_slot *slot = fw_log_slot(log, sequence);
-    reader->sequence = sequence;
     reader->previous = NULL;
-    reader->next = slot->readers;
+    reader->next = *first;
     if (reader->next != NULL)
         reader->next->previous = reader;
-    slot->readers = reader;
+    *first = reader;
+}
+
+static void unlink_reader(struct fw_reader **first, struct fw_reader *reader)
+{
+    if (reader->previous != NULL)
+        reader->previous->next = reader->next;
+    else
+        *first = reader->next;
+    if (reader->next != NULL)
+        reader->next->previous = reader->previous;
+    reader->previous = reader->next = NULL;
+}
+
+void fw_log_enter(struct fw_log *log, struct fw_reader *reader, uint64_t sequence)
+{
+    assert(!reader->in_slot && reader->group == NULL && log->tail <= sequence && sequence <= log->head);
+    reader->sequence = sequence;
+    link_reader(&fw_log_slot(log, sequence)->readers, reader);
     reader->in_slot = true;
+    if (sequence < log->oldest) /* it comes from a group that was behind all slots with readers */
+        log->oldest = sequence;
 }
 
 void fw_log_leave(struct fw_log *log, struct fw_reader *reader)
 {
     assert(reader->in_slot);
-    if (reader->previous != NULL)
-        reader->previous->next = reader->next;
-    else
-        fw_log_slot(log, reader->sequence)->readers = reader->next;
-    if (reader->next != NULL)
-        reader->next->previous = reader->previous;
-    reader->previous = reader->next = NULL;
+    unlink_reader(&fw_log_slot(log, reader->sequence)->readers, reader);
     reader->in_slot = false;
 }
 
-uint64_t fw_log_cut(const struct fw_log *log, struct fw_limits limits, size_t incoming)
+void fw_log_unite(struct fw_group *group, struct fw_reader *reader)
 {
-    uint64_t cut = log->oldest;
+    assert(!reader->in_slot && reader->group == NULL);
+    link_reader(&group->readers, reader);
+    reader->group = group;
+}
+
+void fw_log_part(struct fw_reader *reader)
+{
+    assert(reader->group != NULL);
+    unlink_reader(&reader->group->readers, reader);
+    reader->sequence = reader->group->sequence;
+    reader->group = NULL;
+}
+
+static uint64_t oldest_group(const struct fw_log *log)
+{
+    uint64_t oldest = log->head;
+    for (const struct fw_group *group = log->groups; group != NULL; group = group->next)
+        if (group->readers != NULL && group->sequence < oldest)
+            oldest = group->sequence;
+    return oldest;
+}
+
+uint64_t fw_log_needed(const struct fw_log *log)
+{
+    uint64_t group = oldest_group(log);
+    return group < log->oldest ? group : log->oldest;
+}
+
+bool fw_log_allows(const struct fw_log *log, struct fw_limits limits, uint64_t sequence)
+{
+    uint64_t events = log->head - sequence;
+    return (limits.events == 0 || events <= limits.events) &&
+           (limits.bytes == 0 || events <= 1 || fw_log_bytes(log, sequence, log->head) <= limits.bytes);
+}
+
+static uint64_t cut_from(const struct fw_log *log, uint64_t cut, struct fw_limits limits, size_t incoming)
+{
     if (limits.events != 0 && log->head - cut >= limits.events)
         cut = log->head - limits.events + 1;
-    /* Each step leaves the oldest readers behind for good, so over the life of the log this loop costs one step per
-     * event. */
+    /* Each step leaves the oldest readers or groups behind for good, so over the life of the log this loop costs one step
+     * per event. */
     if (limits.bytes != 0)
         while (cut != log->head && fw_log_bytes(log, cut, log->head) + incoming > limits.bytes)
             cut++;
     return cut;
+}
+
+uint64_t fw_log_cut(const struct fw_log *log, struct fw_limits limits, size_t incoming)
+{
+    return cut_from(log, log->oldest, limits, incoming);
+}
+
+uint64_t fw_log_group_cut(const struct fw_log *log, struct fw_limits limits, size_t incoming)
+{
+    return cut_from(log, oldest_group(log), limits, incoming);
 }
 
 static uint64_t oldest_reader(const struct fw_log *log, uint64_t before)
@@ -149,45 +212,88 @@ static uint64_t oldest_reader(const struct fw_log *log, uint64_t before)
     return sequence;
 }
 
-size_t fw_log_owed(const struct fw_log *log, uint64_t cut)
+/* Whether a prune takes the readers of `group`. */
+static bool is_cut(const struct fw_group *group, struct fw_cut cut)
 {
-    uint64_t oldest = oldest_reader(log, cut);
-    return oldest == cut ? 0 : (size_t)(log->head - oldest);
+    return group->readers != NULL && group->sequence < cut.groups;
 }
 
-uint64_t fw_log_weight(const struct fw_log *log, uint64_t cut)
+/* Returns the first event that is owed to somebody in front of `cut`, the head if there is nobody. */
+static uint64_t first_owed(const struct fw_log *log, struct fw_cut cut)
+{
+    uint64_t oldest = oldest_reader(log, cut.readers), first = oldest == cut.readers ? log->head : oldest;
+    for (const struct fw_group *group = log->groups; group != NULL; group = group->next)
+        if (is_cut(group, cut) && group->sequence < first)
+            first = group->sequence;
+    return first;
+}
+
+size_t fw_log_owed(const struct fw_log *log, struct fw_cut cut)
+{
+    return (size_t)(log->head - first_owed(log, cut));
+}
+
+static uint64_t weight_of(const struct fw_reader *reader)
 {
     uint64_t weight = 0;
-    for (uint64_t sequence = oldest_reader(log, cut); sequence != cut; sequence++)
-        for (const struct fw_reader *reader = fw_log_slot(log, sequence)->readers; reader != NULL;
-             reader = reader->next)
-            weight += reader->counted ? reader->weight : 0;
+    for (; reader != NULL; reader = reader->next)
+        weight += reader->counted ? reader->weight : 0;
     return weight;
 }
 
-uint64_t fw_log_prune(struct fw_log *log, uint64_t cut, struct fw_range *range)
+uint64_t fw_log_weight(const struct fw_log *log, struct fw_cut cut)
 {
-    uint64_t oldest = oldest_reader(log, cut), weight = 0;
-    assert(range->capacity >= log->head - oldest);
-    range->first = oldest;
-    range->count = (size_t)(log->head - oldest);
-    for (size_t i = 0; i < range->count; i++) {
-        range->frames[i] = fw_log_slot(log, oldest + i)->frame;
-        fw_frame_ref(range->frames[i]);
-    }
-    for (uint64_t sequence = oldest; sequence != cut; sequence++) {
-        struct fw_reader *reader;
+    uint64_t weight = 0;
+    for (uint64_t sequence = oldest_reader(log, cut.readers); sequence != cut.readers; sequence++)
+        weight += weight_of(fw_log_slot(log, sequence)->readers);
+    for (const struct fw_group *group = log->groups; group != NULL; group = group->next)
+        if (is_cut(group, cut))
+            weight += weight_of(group->readers);
+    return weight;
+}
+
+/* Lets `reader`, which stands nowhere any more, read what `range` holds. Returns the weight that it counted for. */
+static uint64_t retire(const struct fw_log *log, struct fw_reader *reader, struct fw_range *range)
+{
+    uint64_t weight = reader->counted ? reader->weight : 0;
+    reader->range = range;
+    range->references++;
+    if (reader->end > log->head)
+        reader->end = log->head;
+    reader->counted = false;
+    return weight;
+}
+
+uint64_t fw_log_prune(struct fw_log *log, struct fw_cut cut, struct fw_range *range)
+{
+    uint64_t weight = 0;
+    struct fw_reader *reader;
+    fw_log_fill(log, range, first_owed(log, cut));
+    for (uint64_t sequence = oldest_reader(log, cut.readers); sequence != cut.readers; sequence++)
         while ((reader = fw_log_slot(log, sequence)->readers) != NULL) {
             fw_log_leave(log, reader);
-            reader->range = range;
-            range->references++;
-            if (reader->end > log->head)
-                reader->end = log->head;
-            weight += reader->counted ? reader->weight : 0;
-            reader->counted = false;
+            weight += retire(log, reader, range);
         }
-    }
+    for (struct fw_group *group = log->groups; group != NULL; group = group->next)
+        if (is_cut(group, cut)) {
+            group->is_broken = true;
+            while ((reader = group->readers) != NULL) {
+                fw_log_part(reader);
+                weight += retire(log, reader, range);
+            }
+        }
     return weight;
+}
+
+void fw_log_fill(const struct fw_log *log, struct fw_range *range, uint64_t from)
+{
+    assert(range->count == 0 && range->capacity >= log->head - from);
+    range->first = from;
+    range->count = (size_t)(log->head - from);
+    for (size_t i = 0; i < range->count; i++) {
+        range->frames[i] = fw_log_slot(log, from + i)->frame;
+        fw_frame_ref(range->frames[i]);
+    }
 }
 
 uint64_t fw_log_stop(const struct fw_log *log, uint64_t from, uint64_t to, size_t max_events, size_t max_bytes)
@@ -208,6 +314,21 @@ uint64_t fw_log_stop(const struct fw_log *log, uint64_t from, uint64_t to, size_
     return fits;
 }
 
+uint64_t fw_range_stop(const struct fw_range *range, uint64_t from, uint64_t to, size_t max_events, size_t max_bytes,
+                       uint64_t *bytes)
+{
+    uint64_t stop = from;
+    *bytes = 0;
+    while (stop != to && stop - from != max_events) {
+        size_t size = range->frames[stop - range->first]->size;
+        if (*bytes + size > max_bytes && stop != from)
+            break;
+        *bytes += size;
+        stop++;
+    }
+    return stop;
+}
+
 static bool nobody_needs_oldest(const struct fw_log *log)
 {
     return log->oldest != log->head && fw_log_slot(log, log->oldest)->readers == NULL;
@@ -215,7 +336,7 @@ static bool nobody_needs_oldest(const struct fw_log *log)
 
 static bool tail_is_past(const struct fw_log *log, struct fw_history history)
 {
-    return log->tail != log->oldest &&
+    return log->tail != fw_log_needed(log) &&
            (log->head - log->tail > history.events ||
             (history.bytes != 0 && fw_log_bytes(log, log->tail, log->head) > history.bytes));
 }

@@ -11,8 +11,10 @@
  * - Whoever is too far behind stands in the oldest slots, so pruning pops whole slots from the tail. Each reader is
  *   popped once in its life: constant work per event, however many readers there are.
  * - What the popped readers are still owed becomes one `range`, shared by them; nothing else pins those frames.
- * - Freeing: a slot in front of the oldest reader gives up its frame (fw_log_trim); with no reader behind, and no history,
+ * - Freeing: a slot in front of the oldest reader and the oldest group gives up its frame (fw_log_trim); with no reader behind, and no history,
  *   no frame remains.
+ * - A group is many readers at one place, which stand in no slot: one position moves for all of them, and has limits of
+ *   its own. Publish and trim walk the list of groups, which is as short as that of the event loops.
  * - History: the last events stay although everybody has read them. A reader that catches up in them stands in no slot and
  *   pins nothing; it may find that the tail has passed it.
  *
@@ -45,8 +47,9 @@ enum fw_join {
 struct fw_reader {
     uint64_t sequence;          /* the event it needs next */
     uint64_t end;               /* it reads the events in front of this one, then its stream is over */
-    struct fw_reader *previous; /* in the list of its slot; NULL for the first, which the slot points at */
+    struct fw_reader *previous; /* in the list of its slot or group; NULL for the first, which these point at */
     struct fw_reader *next;
+    struct fw_group *group; /* that it belongs to; `sequence` is the group's then, and set when it leaves */
     uint64_t latest;        /* after a gap: it may still begin as late as here; else 0 */
     struct fw_range *range; /* owned reference: what it is owed since it was pruned */
     uint32_t weight;        /* how many clients it stands for */
@@ -55,9 +58,18 @@ struct fw_reader {
     bool counted;    /* still part of the hub's client count */
 };
 
-/* Frames owed to pruned readers: the events [first, first + count). Counted by its readers. */
+/* Readers that stand at one place and move together. The memory belongs to a fan-out, the fields to log and hub;
+ * `sequence` moves in the fan-out's own calls alone. */
+struct fw_group {
+    uint64_t sequence;         /* the event that all of them need next */
+    struct fw_reader *readers; /* without any, the group holds nothing back */
+    struct fw_group *next;     /* of the log */
+    bool is_broken;            /* it overflowed: all that were in it have been pruned */
+};
+
+/* Frames owed to readers that have left the log, or a part of it: the events [first, first + count). Counted by those. */
 struct fw_range {
-    uint32_t references; /* guarded by the hub's lock */
+    uint32_t references; /* of pruned readers: guarded by the hub's lock; else by a fan-out, for itself */
     uint64_t first;
     size_t count;
     size_t capacity;
@@ -86,9 +98,16 @@ struct fw_log {
     struct fw_slot *slots;
     size_t capacity; /* a power of two, above head - tail */
     uint64_t tail;   /* the oldest event that is still here */
-    uint64_t oldest; /* no reader stands in front of this slot; tail <= oldest <= head */
+    uint64_t oldest; /* no reader stands in a slot in front of this one; tail <= oldest <= head */
     uint64_t head;   /* the next event to be published */
     uint64_t bytes;  /* of text, of all events ever published */
+    struct fw_group *groups;
+};
+
+/* A verdict: readers in slots in front of `readers`, and groups in front of `groups`, are pruned. */
+struct fw_cut {
+    uint64_t readers;
+    uint64_t groups;
 };
 
 /* Returns slots for fw_log_init and fw_log_grow (`capacity` a power of two), empty, or NULL. For use without the lock;
@@ -101,6 +120,9 @@ struct fw_range *fw_range_new(size_t capacity);
 
 /* Frees a range that nobody refers to, and drops its frames. Without the lock. */
 void fw_range_free(struct fw_range *range);
+
+/* Drops a reference of a fan-out's, if there is a range, and frees it with the last. Without the lock. */
+void fw_range_unref(struct fw_range *range);
 
 void fw_log_init(struct fw_log *log, struct fw_slot *slots, size_t capacity);
 
@@ -130,25 +152,45 @@ void fw_log_enter(struct fw_log *log, struct fw_reader *reader, uint64_t sequenc
 /* Takes `reader` out of its slot. */
 void fw_log_leave(struct fw_log *log, struct fw_reader *reader);
 
+/* Lets `reader` (not in a slot) stand with those of `group`, and takes it out of its group. */
+void fw_log_unite(struct fw_group *group, struct fw_reader *reader);
+void fw_log_part(struct fw_reader *reader);
+
+/* Returns the oldest event that a reader in a slot or a group needs, the head if there is none. */
+uint64_t fw_log_needed(const struct fw_log *log);
+
+/* Whether a reader that stands at `sequence` is within `limits`. */
+bool fw_log_allows(const struct fw_log *log, struct fw_limits limits, uint64_t sequence);
+
 /* The verdict: the lowest sequence at which a reader may stand once an event of `incoming` bytes has been appended.
  * Changes nothing. The result is at most `head`: an empty buffer takes any event. */
 uint64_t fw_log_cut(const struct fw_log *log, struct fw_limits limits, size_t incoming);
 
+/* The same for groups and theirs. */
+uint64_t fw_log_group_cut(const struct fw_log *log, struct fw_limits limits, size_t incoming);
+
 /* How many frames are owed to the readers in front of `cut`: those from the oldest of them up to `head`; 0 if there is
  * no such reader. Changes nothing. */
-size_t fw_log_owed(const struct fw_log *log, uint64_t cut);
+size_t fw_log_owed(const struct fw_log *log, struct fw_cut cut);
 
 /* Returns the weight of the readers in front of `cut` that are still counted. Changes nothing. */
-uint64_t fw_log_weight(const struct fw_log *log, uint64_t cut);
+uint64_t fw_log_weight(const struct fw_log *log, struct fw_cut cut);
 
-/* The act, to be done before the append: every reader in front of `cut` leaves its slot and shares `range` (empty,
+/* The act, to be done before the append: every reader in front of `cut` leaves its slot or group and shares `range` (empty,
  * with room for fw_log_owed frames), from which it reads up to `head`. Returns the weight of those that were still
  * counted, and uncounts them. */
-uint64_t fw_log_prune(struct fw_log *log, uint64_t cut, struct fw_range *range);
+uint64_t fw_log_prune(struct fw_log *log, struct fw_cut cut, struct fw_range *range);
 
 /* Returns where a read that begins at `from` stops: at most `to`, `max_events` events and `max_bytes` of text, but at
  * least one event. tail <= from < to <= head. */
 uint64_t fw_log_stop(const struct fw_log *log, uint64_t from, uint64_t to, size_t max_events, size_t max_bytes);
+
+/* The same for a range, whose frames carry no running sum; *bytes is the text of the events it takes. */
+uint64_t fw_range_stop(const struct fw_range *range, uint64_t from, uint64_t to, size_t max_events, size_t max_bytes,
+                       uint64_t *bytes);
+
+/* Fills `range` (empty, with room for them) with the events [from, head), a reference to each. */
+void fw_log_fill(const struct fw_log *log, struct fw_range *range, uint64_t from);
 
 /* Moves `oldest` forward to the oldest reader, and the tail after it as far as `history` lets it, by at most `most` slots
  * each. Returns the frames given up, chained by `next_free`, for fw_log_free_frames after unlocking; *more tells whether

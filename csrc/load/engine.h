@@ -36,6 +36,4 @@ struct fw_plan {
  * or FW_ESYSTEM with errno set. */
 int fw_engine_run(const struct fw_plan *plan, struct fw_tally *tally);
 
-#define FW_ESYSTEM (-100) /* a system call that cannot fail has failed */
-
 #endif

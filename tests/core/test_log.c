@@ -43,6 +43,12 @@ static struct fw_reader reader_of_weight(uint32_t weight)
     return (struct fw_reader){.end = FW_FOREVER, .weight = weight, .counted = true};
 }
 
+/* A verdict on readers in slots alone. */
+static struct fw_cut in_front_of(uint64_t cut)
+{
+    return (struct fw_cut){.readers = cut};
+}
+
 /* The list of a slot is exactly the given readers in this order. */
 static void check_slot(const struct fw_log *log, uint64_t sequence, struct fw_reader *const *readers, size_t count)
 {
@@ -377,8 +383,8 @@ static void the_history_waits_for_nobody(void)
         CHECK_EQ(fw_log_cut(&log, (struct fw_limits){0, 0}, 1), log.oldest);
         CHECK_EQ(fw_log_cut(&log, (struct fw_limits){3, 0}, 100), log.oldest);
         CHECK_EQ(fw_log_cut(&log, (struct fw_limits){0, 300}, 100), log.oldest);
-        CHECK_EQ(fw_log_owed(&log, log.head), behind);
-        CHECK_EQ(fw_log_weight(&log, log.head), behind != 0);
+        CHECK_EQ(fw_log_owed(&log, in_front_of(log.head)), behind);
+        CHECK_EQ(fw_log_weight(&log, in_front_of(log.head)), behind != 0);
         if (behind == 0)
             fw_log_enter(&log, &reader, log.head);
         append(&log, 100);
@@ -414,13 +420,13 @@ static void publishing_does_not_look_at_the_history(void)
             fw_log_enter(&log, &reader, head);
         for (size_t n = 0; n < 1 + i % 2; n++) { /* the second one prunes, by both limits */
             uint64_t cut = fw_log_cut(&log, (struct fw_limits){1, 15}, 10);
-            size_t owed = fw_log_owed(&log, cut);
+            size_t owed = fw_log_owed(&log, in_front_of(cut));
             CHECK_EQ(cut, head + n);
             CHECK_EQ(owed, n);
             if (owed != 0) {
                 struct fw_range *range = fw_range_new(owed);
-                CHECK_EQ(fw_log_weight(&log, cut), 1);
-                CHECK_EQ(fw_log_prune(&log, cut, range), 1);
+                CHECK_EQ(fw_log_weight(&log, in_front_of(cut)), 1);
+                CHECK_EQ(fw_log_prune(&log, in_front_of(cut), range), 1);
                 range->references = 0;
                 fw_range_free(range);
             }
@@ -483,7 +489,7 @@ static void only_readers_in_front_of_the_cut_are_owed_anything(void)
         fw_log_enter(&log, &reader, ORIGIN + at);
         fw_log_enter(&log, &newest, log.head);
         for (uint64_t cut = 0; cut <= 6; cut++)
-            CHECK_EQ(fw_log_owed(&log, ORIGIN + cut), at < cut ? 6 - at : 0);
+            CHECK_EQ(fw_log_owed(&log, in_front_of(ORIGIN + cut)), at < cut ? 6 - at : 0);
         fw_log_leave(&log, &reader);
         fw_log_leave(&log, &newest);
         close_log(&log);
@@ -506,9 +512,9 @@ static void the_pruned_share_one_range(void)
     finished.end = ORIGIN + 4;
     finished.counted = false;
 
-    CHECK_EQ(fw_log_owed(&log, ORIGIN + 3), 5);
+    CHECK_EQ(fw_log_owed(&log, in_front_of(ORIGIN + 3)), 5);
     struct fw_range *range = fw_range_new(7); /* more room than needed is welcome */
-    CHECK_EQ(fw_log_prune(&log, ORIGIN + 3, range), 321);
+    CHECK_EQ(fw_log_prune(&log, in_front_of(ORIGIN + 3), range), 321);
     CHECK(range->references == 4 && range->first == ORIGIN + 1 && range->count == 5);
     for (uint64_t i = 1; i < 6; i++) {
         CHECK(range->frames[i - 1] == fw_log_slot(&log, ORIGIN + i)->frame);
@@ -548,7 +554,7 @@ static void positions_may_be_anything(void)
     CHECK_EQ(fw_log_stop(&log, log.tail, log.head, 9, 20), log.tail + 2);
     CHECK_EQ(fw_log_cut(&log, (struct fw_limits){2, 0}, 10), log.tail + 2);
     CHECK_EQ(fw_log_cut(&log, (struct fw_limits){0, 30}, 10), log.tail + 1);
-    CHECK_EQ(fw_log_owed(&log, log.tail + 2), 3);
+    CHECK_EQ(fw_log_owed(&log, in_front_of(log.tail + 2)), 3);
     fw_log_leave(&log, &reader);
     close_log(&log);
 }
