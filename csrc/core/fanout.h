@@ -37,8 +37,12 @@ void fw_fanout_abandon(struct fw_fanout *fanout);
 /* The descriptor that is readable when fw_fanout_ready has something to do. */
 int fw_fanout_fd(const struct fw_fanout *fanout);
 
-/* Attached clients. */
+/* Attached clients, and those of them who wait for their sockets. */
 size_t fw_fanout_count(const struct fw_fanout *fanout);
+size_t fw_fanout_laggards(const struct fw_fanout *fanout);
+
+/* When the last pass began, or the first client was attached to an empty fan-out: `now` of that call. */
+double fw_fanout_sent(const struct fw_fanout *fanout);
 
 /* Attaches `client`. What the reader has not read yet is sent first, wherever it stands (slot, history, range of the
  * pruned). The caller has a pass follow, as after a publish. fw_hub_finish is not for the readers of attached clients. */
@@ -68,8 +72,12 @@ void fw_fanout_ready(struct fw_fanout *fanout, double now);
 /* The next pass sends the group a heartbeat comment, unless there are events by then. Laggards need none. */
 void fw_fanout_beat(struct fw_fanout *fanout);
 
-/* Notes the laggards whose sockets took nothing for their patience. Returns whether there are laggards left to watch. */
-bool fw_fanout_expire(struct fw_fanout *fanout, double now);
+/* Notes the laggards whose sockets took nothing for their patience. */
+void fw_fanout_expire(struct fw_fanout *fanout, double now);
+
+/* Laggards, and when the group was sent something last: the time given to that pass, or to the first attach. */
+size_t fw_fanout_laggards(const struct fw_fanout *fanout);
+double fw_fanout_sent(const struct fw_fanout *fanout);
 
 /* Pops a client that has a note, or NULL. The fan-out does nothing more for it; the owner detaches it. */
 struct fw_direct *fw_fanout_note(struct fw_fanout *fanout);
