@@ -88,7 +88,8 @@ void fw_fanout_attach(struct fw_fanout *fanout, struct fw_direct *client, struct
     size_t most;
     *client = (struct fw_direct){.reader = reader, .patience = patience, .fd = fd, .chunked = chunked, .since = now};
     link_init(&client->link);
-    fanout->count++;
+    if (fanout->count++ == 0)
+        fanout->sent = now;
     if (fw_laggard_gather(fanout, client, &most))
         fw_laggard_move(fanout, client, FW_DIRECT_WAITING, &fanout->due);
 }
@@ -205,7 +206,7 @@ static int make_events(struct fw_fanout *fanout)
 }
 
 /* Begins a pass if there is something to send. Returns FW_OK or FW_ENOMEM. */
-static int begin(struct fw_fanout *fanout, const struct fw_group_view *view)
+static int begin(struct fw_fanout *fanout, const struct fw_group_view *view, double now)
 {
     int status = make_events(fanout);
     if (status == FW_EAGAIN && fanout->is_beating)
@@ -217,6 +218,7 @@ static int begin(struct fw_fanout *fanout, const struct fw_group_view *view)
     fanout->is_beating = false;
     fanout->is_cut = fanout->group.sequence < view->head;
     fanout->is_running = true;
+    fanout->sent = now;
     fanout->stamp++;
     return FW_OK;
 }
@@ -275,7 +277,7 @@ static void end(struct fw_fanout *fanout, size_t *clients)
 }
 
 /* Between two passes: begins the next, or lets the group go. Returns FW_OK or FW_ENOMEM. */
-static int turn(struct fw_fanout *fanout, size_t *clients)
+static int turn(struct fw_fanout *fanout, size_t *clients, double now)
 {
     struct fw_group_view view = fw_group_look(fanout->hub, &fanout->group);
     bool is_over = view.is_closed && fanout->group.sequence == view.head;
@@ -284,7 +286,7 @@ static int turn(struct fw_fanout *fanout, size_t *clients)
     if (is_over)
         end(fanout, clients);
     if (fw_laggard_first(&fanout->members) != NULL)
-        return is_over ? FW_OK : begin(fanout, &view);
+        return is_over ? FW_OK : begin(fanout, &view, now);
     fanout->is_beating = false;
     fw_laggard_call(fanout);
     return FW_OK;
@@ -311,7 +313,7 @@ enum fw_pass fw_fanout_pass(struct fw_fanout *fanout, size_t clients, size_t byt
     if (fanout->epoll < 0)
         return FW_PASS_IDLE;
     if (!fanout->is_running)
-        status = turn(fanout, &clients);
+        status = turn(fanout, &clients, now);
     while (clients != 0 && sent < bytes) {
         struct fw_direct *member = fw_laggard_first(&fanout->members);
         if (member != NULL && is_unvisited(fanout, member)) {
@@ -358,17 +360,26 @@ void fw_fanout_beat(struct fw_fanout *fanout)
     fanout->is_beating = true;
 }
 
-bool fw_fanout_expire(struct fw_fanout *fanout, double now)
+void fw_fanout_expire(struct fw_fanout *fanout, double now)
 {
     if (fanout->epoll < 0)
-        return false;
+        return;
     for (struct fw_link *link = fanout->lagging.next, *next; link != &fanout->lagging; link = next) {
         struct fw_direct *client = fw_direct_of(link);
         next = link->next;
         if (client->window != NULL && client->patience != 0 && now - client->since >= client->patience)
             fw_laggard_note(fanout, client, FW_NOTE_STUCK);
     }
-    return fw_laggard_first(&fanout->lagging) != NULL;
+}
+
+size_t fw_fanout_laggards(const struct fw_fanout *fanout)
+{
+    return fanout->laggards;
+}
+
+double fw_fanout_sent(const struct fw_fanout *fanout)
+{
+    return fanout->sent;
 }
 
 struct fw_direct *fw_fanout_note(struct fw_fanout *fanout)

@@ -32,6 +32,7 @@ struct fw_fanout {
     struct fw_group group;
     int epoll; /* -1 in the child of a fork */
     size_t count;
+    size_t laggards;
 
     /* Rings of clients through their links. */
     struct fw_link members; /* those that the running pass has not visited first */
@@ -44,6 +45,7 @@ struct fw_fanout {
     bool is_running;              /* a pass is */
     bool is_cut;                  /* there was more than fitted into its window */
     bool is_beating;              /* a heartbeat is wanted */
+    double sent;                  /* when the last pass began */
     uint8_t stamp;                /* of the pass; between passes all members have it */
     struct fw_window *windows[2]; /* of the running pass, by `chunked`; owned references */
 

@@ -23,6 +23,7 @@ void fw_laggard_move(struct fw_fanout *fanout, struct fw_direct *client, enum fw
     if (client->state == FW_DIRECT_LAGGING && state != FW_DIRECT_LAGGING)
         epoll_ctl(fanout->epoll, EPOLL_CTL_DEL, client->fd, NULL);
     fanout->framings[client->chunked] += (state == FW_DIRECT_MEMBER) - (client->state == FW_DIRECT_MEMBER);
+    fanout->laggards += (state == FW_DIRECT_LAGGING) - (client->state == FW_DIRECT_LAGGING);
     client->state = state;
     link->previous->next = link->next;
     link->next->previous = link->previous;
