@@ -75,10 +75,6 @@ void fw_fanout_beat(struct fw_fanout *fanout);
 /* Notes the laggards whose sockets took nothing for their patience. */
 void fw_fanout_expire(struct fw_fanout *fanout, double now);
 
-/* Laggards, and when the group was sent something last: the time given to that pass, or to the first attach. */
-size_t fw_fanout_laggards(const struct fw_fanout *fanout);
-double fw_fanout_sent(const struct fw_fanout *fanout);
-
 /* Pops a client that has a note, or NULL. The fan-out does nothing more for it; the owner detaches it. */
 struct fw_direct *fw_fanout_note(struct fw_fanout *fanout);
 

@@ -27,8 +27,9 @@ void fw_laggard_move(struct fw_fanout *fanout, struct fw_direct *client, enum fw
     client->state = state;
     link->previous->next = link->next;
     link->next->previous = link->previous;
+    link->previous = link->next = link;
     if (list == NULL)
-        list = link;
+        return;
     link->previous = list->previous;
     link->next = list;
     link->previous->next = link;
