@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import nchan
-from contestants import ABSENT, FLOOR_PROGRAM, GO_PROGRAM, NODE_FOLDER, RUST_TARGET
+from contestants import ABSENT, FLOOR_PROGRAM, GO_PROGRAM, NODE_FOLDER, RUST_TARGET, VALGRIND
 from process import APPS, BUILD, HERE
 
 PACKAGES = ["nginx", "libnginx-mod-nchan", "valgrind"]
@@ -28,6 +28,7 @@ def prepare() -> None:
             ["cargo", "build", "--release", "--locked", "--target-dir", str(RUST_TARGET)], APPS / "rust", 400
         ),
         "Node": _node(),
+        VALGRIND: None if shutil.which("valgrind") else "not installed",
     }
     ABSENT.update({server: reason for server, reason in reasons.items() if reason})
 

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,21 @@ class Load(Process):
         self.settle()
         self.interrupt()
         return self.summary()
+
+
+@contextmanager
+def listening(server: Server, count: int) -> Iterator[Load]:
+    """That many clients of a server, which has come to rest; they have gone again afterwards."""
+    others = server.clients()
+    load = Load(server.url, count)
+    try:
+        server.wait_for_clients(others + count)
+        server.settle()
+        yield load
+    finally:
+        load.stop()
+    server.wait_for_clients(others)
+    server.settle()
 
 
 def open_streams(server: Server, count: int) -> list[socket.socket]:

@@ -31,6 +31,11 @@ COMMANDS = {
     "Node": ["node", str(NODE_FOLDER / "server.js"), "{port}"],
 }
 
+VALGRIND = " under valgrind"
+COUNTING = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file={folder}/counts"]
+for _server in ("uvicorn", "direct on uvicorn"):
+    COMMANDS[_server + VALGRIND] = COUNTING + COMMANDS[_server]
+
 ABSENT: dict[str, str] = {}  # servers that this machine does not have, and why
 
 

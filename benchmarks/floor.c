@@ -94,8 +94,7 @@ static size_t write_event(char *at, int64_t ns, size_t text_size)
         size = (size_t)sprintf(event, "event: update\ndata: {\"seq\":%u,\"ts\":%jd,\"text\":\"%s\"}\n\n", seq++,
                                (intmax_t)ns, text);
     } else {
-        size = (size_t)sprintf(event, "event: update\ndata: {\"seq\":%u,\"ts\":%jd," ITEM "}\n\n", seq++,
-                               (intmax_t)ns);
+        size = (size_t)sprintf(event, "event: update\ndata: {\"seq\":%u,\"ts\":%jd," ITEM "}\n\n", seq++, (intmax_t)ns);
     }
     return (size_t)sprintf(at, "%zx\r\n%s\r\n", size, event);
 }

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
-from process import CORES, HERE
+from process import HERE
 from result import Line, Table
+from versions import machine, software
 
 DOCS = HERE.parent / "docs"
 PLOTS = DOCS / "benchmarks"
-
-PACKAGES = ["fastware", "granian", "uvicorn", "uvloop", "httptools", "sse-starlette", "starlette", "fastapi"]
-PACKAGES += ["litestar", "quart", "django", "blacksheep", "aiohttp"]
 
 # Legible on white and on black.
 TEXT, OURS, THEIRS = "#808890", "#2f9e6e", "#7c8fb0"
@@ -65,26 +59,6 @@ def write(lines: list[Line], tables: list[Table]) -> None:
         plot(one, PLOTS)
         texts.append(f"{table(one)}\n![{one.axis}](benchmarks/{one.name}.svg)\n")
     page = PAGE.read_text().format(
-        machine=_machine(), software=_software(), demands=demands(lines), tables="\n".join(texts)
+        machine=machine(), software=software(), demands=demands(lines), tables="\n".join(texts)
     )
     (DOCS / "benchmarks.md").write_text(page)
-
-
-def _machine() -> str:
-    model = "unknown processor"
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{model}, {len(CORES)} cores, {memory:.0f} GiB; Linux {platform.release().split('-')[0]}"
-
-
-def _software() -> str:
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    try:
-        asked = ["dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"]
-        versions.append(f"nchan {subprocess.run(asked, capture_output=True, text=True, check=True).stdout}")
-    except (subprocess.CalledProcessError, OSError):
-        versions.append("nchan not installed")
-    return ", ".join([f"CPython {platform.python_version()}", *versions])

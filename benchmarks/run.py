@@ -10,17 +10,22 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import attached
 import building
 import connections
 import deliveries
 import exit_time
 import history
+import lag
 import load_client
+import many
 import memory
 import micro
+import ordinary
 import report
 import slow
 import stall
+import stopped
 import threads
 from result import Line, Table
 from scale import FULL, TRIAL, Scale
@@ -47,7 +52,12 @@ def measurements(scale: Scale) -> dict[str, Callable[[], list[Line | Table]]]:
         "yielding": partial(deliveries.yielding, scale),
         "adapters": partial(deliveries.adapters, scale),
         "connections": partial(connections.connections, scale),
+        "many": partial(many.many, scale),
+        "attached": partial(attached.attached, scale),
+        "lag": partial(lag.lag, scale),
+        "ordinary": ordinary.ordinary,
         "slow": partial(slow.slow, scale),
+        "stopped": partial(stopped.stopped, scale),
         "exit": partial(exit_time.exit_time, scale),
     }
 

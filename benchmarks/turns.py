@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import median
 
-from client import Load
+from client import listening
 from contestants import ABSENT, ASGI_SERVERS, Contestant, Kind
 from result import Line, Table, at_most
 from running import running
@@ -44,10 +44,7 @@ def measure(
 
 def _turn(server: Server, clients: int, events: int, act: Callable[[Server], object]) -> Found:
     one = server.contestant
-    load = Load(server.url, clients)
-    try:
-        server.wait_for_clients(clients)
-        server.settle()
+    with listening(server, clients) as load:
         if one.kind.app:
             server.collections()  # those of the connects
         before = server.cpu()
@@ -56,10 +53,6 @@ def _turn(server: Server, clients: int, events: int, act: Callable[[Server], obj
         cost = (server.cpu() - before) / (events * clients) * 1e6
         collections = server.collections() if one.kind.app else {"count": 0, "longest": 0.0}
         summary = load.finish()
-    finally:
-        load.stop()
-    server.wait_for_clients(0)
-    server.settle()
     missing = events * clients - summary["events"]
     if one.kind.is_ours and (missing or not summary["ok"]):
         raise RuntimeError(f"{one.name}: not every client got exactly every event: {summary}")
