@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-GAUGES = {"connected", "log_events", "log_bytes", "lag", "history_events", "history_bytes"}  # the others only grow
+# The others only grow.
+GAUGES = {"connected", "direct", "log_events", "log_bytes", "lag", "history_events", "history_bytes"}
 CLEARER = {"connected": "clients", "total": "streams"}
 
 

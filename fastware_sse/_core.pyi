@@ -2,8 +2,8 @@
 
 import asyncio
 import builtins
-from collections.abc import Awaitable, Iterator
-from typing import Any, final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Protocol, final
 
 @final
 class Chunk(str):
@@ -52,11 +52,12 @@ class Broadcaster:
     def stats(self) -> dict[str, int]:
         """Return a cheap snapshot; from any thread.
 
-        connected: clients now, as client_count; total: streams that ever began, those among them that resumed, and
-        those that could not (gaps_), by reason; pruned: clients that could not keep up, by what had no more room;
-        events, bytes: published, and their text; log_events, log_bytes: kept, for clients that have not read them yet
-        or as history; lag: events that the client furthest behind still has to read; history_events, history_bytes:
-        kept for those who come back. Counters start at 0 in each process.
+        connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total:
+        streams that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned:
+        clients that could not keep up, by what had no more room; events, bytes: published, and their text; log_events,
+        log_bytes: kept, for clients that have not read them yet or as history; lag: events that the client furthest
+        behind still has to read; history_events, history_bytes: kept for those who
+        come back. Counters start at 0 in each process.
         """
     def _start_over(self) -> None:
         """In the child of a fork: drop all clients, events and counts. Raises MemoryError."""
@@ -82,6 +83,9 @@ class Broadcaster:
     def _history_bytes(self) -> int | None: ...
     @property
     def _closed(self) -> bool: ...
+
+class _Offer(Protocol):
+    def released(self, why: str, rest: builtins.bytes, /) -> None: ...
 
 @final
 class Subscription(Iterator[Chunk]):
@@ -118,12 +122,66 @@ class Subscription(Iterator[Chunk]):
         """Return what to await until there is something to read, or None at the end of the stream."""
     def rest(self) -> Awaitable[None] | None:
         """Return what to await so that others have a turn, or None where it has not joined."""
+    def attach(self, fd: int, chunked: bool, patience: float | None, offer: _Offer, /) -> bool:
+        """Let C write to the socket `fd` what can be read from now on, in HTTP/1.1 chunks if `chunked`, until detach()
+        or offer.released(why, rest).
+
+        why: ended (the stream is), broken, or stuck (the socket took nothing for `patience` seconds; None: for ever).
+        rest: bytes to be written before anything else.
+        Returns False where the client is not parked. Raises OSError, MemoryError, or what the loop's add_reader()
+        raises; then nothing has changed.
+        """
+    def detach(self) -> builtins.bytes:
+        """End what attach() began, if it has not ended. Returns bytes to be written before anything else."""
     def finish(self) -> None:
         """End the stream: what is owed until now can still be read."""
     def end(self) -> None:
         """finish(), and let the stream end now if it waits. From a callback of its loop."""
     def close(self) -> None:
         """Unregister the client. Idempotent; from any thread."""
+
+@final
+class Entry:
+    """What a connection's server calls for each request, instead of the application."""
+
+    def __new__(cls, app: Callable[..., Any], protocol: object, /) -> Entry: ...
+    def __call__(self, scope: dict[str, Any], receive: object, send: Callable[..., Any], /) -> Any:
+        """Call the application with a Sender for `send`, and its Handoff in scope["extensions"]["fastware.sse"]."""
+    @property
+    def current(self) -> Handoff | None:
+        """That of the last request."""
+    def release(self) -> None:
+        """The connection is lost."""
+
+@final
+class Handoff:
+    """What a stream finds in the scope of its request."""
+
+    stream: Any
+    """Of the request, once it has begun; it is told when the server stops."""
+    is_ending: bool
+    """Whether that has been so before the stream began."""
+
+    @property
+    def sender(self) -> Sender | None:
+        """None once the request is over."""
+
+@final
+class Sender:
+    """The server's send(), until a stream makes an offer: from then on every message goes to offer.send()."""
+
+    offer: Any
+
+    def __call__(self, message: Any, /) -> Any: ...
+    @property
+    def send(self) -> Callable[..., Any]:
+        """The server's own."""
+    @property
+    def protocol(self) -> Any:
+        """Of the connection, or None where that is lost."""
+    @property
+    def start(self) -> Any:
+        """The first message."""
 
 def wire(
     event: str | None = None,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from ._request import Header, Receive, Refusal, Request, Scope, Send
-from ._session import Initial, MakeInitial, Session
+from ._session import SEND_TIMEOUT, Initial, MakeInitial, Session
 from ._stream import HEADERS, joined, merged
 from .broadcaster import Broadcaster
 
@@ -40,7 +40,7 @@ class Reply:
         *,
         initial: Initial = None,
         headers: Iterable[tuple[str | bytes, str | bytes]] = (),
-        send_timeout: float | None = 30.0,
+        send_timeout: float | None = SEND_TIMEOUT,
     ) -> None:
         if not isinstance(broadcaster, Broadcaster):
             raise TypeError(f"broadcaster must be a Broadcaster, not {type(broadcaster).__name__}")

@@ -12,7 +12,6 @@ from ._session import Session, is_cancelled
 from ._stream import BODY_BYTES, running_loop
 
 if TYPE_CHECKING:
-    from ._core import Subscription
     from ._reply import Reply
 
 Scope = MutableMapping[str, Any]
@@ -149,7 +148,7 @@ class Request:
         subscription = session.subscription
         subscription.coalesce = True
         try:
-            session.begin(self._loop)
+            session.begin(self._loop, self._reply.send_timeout)
             try:
                 bodies = await self._reply.first_bodies(session)
             except (Exception, asyncio.CancelledError):
@@ -160,14 +159,16 @@ class Request:
                 return
             await self._start()
             for body in bodies:
-                await self._body(subscription, body)
+                await self._body(session, body)
             del bodies, body  # may be large, and the stream may live for days
             while True:
                 for chunk in subscription:
-                    await self._body(subscription, chunk.encode())
+                    await self._body(session, chunk.encode())
                 waiter = None if self._over else subscription.park()  # see _deliver()
                 if waiter is None:
                     break
+                if session.offer is not None:
+                    session.offer.parked()
                 await waiter
         except asyncio.CancelledError:
             if not self._started:
@@ -187,11 +188,13 @@ class Request:
         await self._deliver({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         self._started = True
 
-    async def _body(self, subscription: Subscription, body: bytes) -> None:
+    async def _body(self, session: Session, body: bytes) -> None:
         if self._unyielded + len(body) > BODY_BYTES:  # no send need ever have waited
             self._unyielded = 0
-            await (subscription.rest() or asyncio.sleep(0))
+            await (session.subscription.rest() or asyncio.sleep(0))
         self._unyielded += len(body)
+        if session.offer is not None:
+            session.offer.expect(body)
         await self._deliver({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _deliver(self, message: Message) -> None:

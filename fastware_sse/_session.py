@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _exit, _limits, _workers
 from ._age import Age, ages_of
-from ._core import Chunk, Subscription, wire
+from ._core import Chunk, Handoff, Subscription, wire
+from ._direct import Offer, handoff_of, make_offer
 from ._resume import Start, last_event_id
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ Pairs = list[tuple[str, Any]]
 MakeInitial = Callable[[Start], Pairs | Awaitable[Pairs]]
 Initial = Pairs | MakeInitial | None
 Part = TypeVar("Part", Chunk, bytes)
+
+SEND_TIMEOUT = 30.0  # seconds after which a client that has stopped reading is dropped, where nobody chooses them
 
 _GAPS = ("evicted", "epoch", "future", "invalid")
 
@@ -91,11 +94,13 @@ class Session:
         "_broadcaster",
         "_client",
         "_entry",
+        "_handoff",
         "_last_id",
         "_loop",
         "_scope",
         "_why",
         "is_forgotten",
+        "offer",
         "reason",
         "subscription",
     )
@@ -110,11 +115,16 @@ class Session:
         self._age: Age | None = None
         self._client: Client | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._handoff: Handoff | None = None
+        self.offer: Offer | None = None  # of a direct way to the client's socket
         self.is_forgotten = False  # by its server, and found by the collector, which may run inside of broadcast()
         self._why = "shutdown"  # what it means that the stream was told to finish
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Register the client."""
+    def begin(self, loop: asyncio.AbstractEventLoop, patience: float | None = SEND_TIMEOUT) -> None:
+        """Register the client.
+
+        patience: seconds after which a direct client is dropped whose socket takes nothing, or None.
+        """
         broadcaster = self._broadcaster
         self._loop = loop
         self.subscription.join(loop, self._last_id)
@@ -122,11 +132,23 @@ class Session:
         _workers.begin()
         if self._entry is not None and self._entry.is_late:
             self.subscription.finish()
+        self._meet_server(patience)
         if broadcaster._max_age is not None:
             self._age = ages_of(loop).enter(self, broadcaster._max_age)
         if broadcaster._on_connect is not None or broadcaster._on_disconnect is not None:
             self._client = Client(self)
             self._tell(broadcaster._on_connect, "on_connect")
+
+    def _meet_server(self, patience: float | None) -> None:
+        assert self._scope is not None
+        handoff = self._handoff = handoff_of(self._scope)
+        if handoff is None:
+            return
+        handoff.stream = self
+        if handoff.is_ending:
+            self.subscription.finish()
+        elif self._broadcaster._direct and self.subscription.start != "closed":
+            self.offer = make_offer(handoff, self, self._scope, patience)
 
     async def first(self, initial: list[Part] | MakeInitial, join: Callable[[list[Chunk]], list[Part]]) -> list[Part]:
         """What the stream begins with; from begin() on, so that no event falls between it and the stream.
@@ -151,15 +173,30 @@ class Session:
         # With what can be read now: each step from here on may wait, and the history pass who comes back to its end.
         return join(head) + initial + join([Chunk(wire(id=here)), *itertools.islice(self.subscription, 1)])
 
-    def expire(self) -> None:
-        """The stream has reached its age. With a history it ends where it is, and the client goes on from there."""
-        self._why = "max_age"
+    def stop(self, why: str = "shutdown") -> None:
+        """Let the stream end for the reason `why`; on its loop, outside of any task.
+
+        With a history it ends where it is, and the client goes on from there.
+        """
+        if self.reason is not None:
+            return
+        self._why = why
+        if self.offer is not None:
+            self.offer.take_back()
         self.subscription.end()
+
+    def expire(self) -> None:
+        """The stream has reached its age."""
+        self.stop("max_age")
 
     def end(self, why: str = "left") -> None:
         """Unregister the client, for the reason `why` if its stream was not over. Idempotent."""
         if self.reason is not None:
             return
+        if self.offer is not None:
+            self.offer.take_back()
+        if self._handoff is not None:
+            self._handoff.stream = None
         self.subscription.close()
         fate = self.subscription.fate
         self.reason = why if fate is None else self._why if fate == "finished" else fate

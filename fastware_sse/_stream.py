@@ -22,6 +22,7 @@ BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
 OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold the headers back until there is a body
 
 _HEARTBEAT = Chunk(": heartbeat\n\n")
+_OPENING = Chunk(OPENING.decode())
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -83,13 +84,20 @@ async def event_stream(
     subscription = session.subscription
     try:
         session.begin(running_loop())
+        offer = session.offer
         first = merge(await session.first(initial, join))
+        if offer is not None and not first:
+            first = join([_OPENING])
         initial = []  # may be large, and the stream may live for days
         for part in first:
+            if offer is not None:
+                offer.expect(part)
             yield part
         first = []
         while True:
             for part in parts:
+                if offer is not None:
+                    offer.expect(part)
                 yield part
                 unyielded += len(part)
                 if unyielded > BODY_BYTES:  # no send need ever have waited
@@ -98,6 +106,8 @@ async def event_stream(
             waiter = subscription.park()
             if waiter is None:
                 return
+            if offer is not None:
+                offer.parked()
             await waiter
     except asyncio.CancelledError:
         return

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp import HttpVersion11, web
 
 from ._deadline import deadlines_of
+from ._session import SEND_TIMEOUT
 from ._stream import HEADERS, byte_stream
 
 if TYPE_CHECKING:
     from ._session import Initial
     from .broadcaster import Broadcaster
 
-_SEND_TIMEOUT = 30.0  # seconds after which a client that has stopped reading is dropped
 _FAREWELL = 1.0  # seconds for the end of the response
 
 _log = logging.getLogger("fastware_sse")
@@ -63,7 +63,7 @@ class EventStreamResponse(web.StreamResponse):
                 await super().write_eof(data)
 
     async def _write_stream(self, transport: asyncio.Transport) -> None:
-        deadlines = deadlines_of(asyncio.get_running_loop(), _SEND_TIMEOUT)
+        deadlines = deadlines_of(asyncio.get_running_loop(), SEND_TIMEOUT)
         connection = Connection(transport)
         try:
             async for body in self._stream:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from ._reply import Reply
 from ._request import Refusal, Scope
 from ._resume import Start
-from ._session import Initial, MakeInitial, is_cancelled
+from ._session import SEND_TIMEOUT, Initial, MakeInitial, is_cancelled
 from .broadcaster import Broadcaster
 
 __all__ = ["EventStream", "Start"]
@@ -46,7 +46,7 @@ class EventStream(Reply):
         initial: Initial = None,
         headers: Iterable[tuple[str | bytes, str | bytes]] = (),
         authorize: Callable[[Scope], Verdict | Awaitable[Verdict]] | None = None,
-        send_timeout: float | None = 30.0,
+        send_timeout: float | None = SEND_TIMEOUT,
     ) -> None:
         super().__init__(broadcaster, initial=initial, headers=headers, send_timeout=send_timeout)
         if authorize is not None and not callable(authorize):

@@ -42,6 +42,8 @@ class Broadcaster(_core.Broadcaster):
     history_bytes: bytes of text that they may have together, or None.
     gap_event: the event that tells a client so, with data {"reason": ..., "last_event_id": ...}; None for silence.
     max_age: seconds after which a stream ends, so that its client comes back; each draws up to a tenth less. Or None.
+    direct: where the server offers it (fastware_sse.uvicorn), C writes the events to the sockets itself, past every
+        middleware that would look at them.
     on_connect, on_disconnect: callables that get a Client, on its event loop. What they raise is logged.
 
     Raises TypeError or ValueError that names the argument.
@@ -50,6 +52,7 @@ class Broadcaster(_core.Broadcaster):
     # As long as __init__() has not run, which a subclass may forget.
     _gap_event: str | None = "gap"
     _max_age: float | None = None
+    _direct: bool = True
     _on_connect: Hook | None = None
     _on_disconnect: Hook | None = None
 
@@ -66,6 +69,7 @@ class Broadcaster(_core.Broadcaster):
         history_bytes: int | None = None,
         gap_event: str | None = "gap",
         max_age: float | None = None,
+        direct: bool = True,
         on_connect: Hook | None = None,
         on_disconnect: Hook | None = None,
     ) -> None:
@@ -74,6 +78,7 @@ class Broadcaster(_core.Broadcaster):
                 raise TypeError(f"{name} must be callable or None, not {type(hook).__name__}")
         self._gap_event = checked_gap_event(gap_event)
         self._max_age = checked_age(max_age)
+        self._direct = bool(direct)
         self._on_connect, self._on_disconnect = on_connect, on_disconnect
         super().__init__(
             buffer_size,

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ._reply import Reply
-from ._session import Initial
+from ._session import SEND_TIMEOUT, Initial
 from .broadcaster import Broadcaster
 
 __all__ = ["EventStreamResponse"]
@@ -37,7 +37,7 @@ class EventStreamResponse(Response):
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         background: BackgroundTask | None = None,
-        send_timeout: float | None = 30.0,
+        send_timeout: float | None = SEND_TIMEOUT,
     ) -> None:
         pairs = () if headers is None else headers.items()
         self._reply = Reply(broadcaster, initial=initial, headers=pairs, send_timeout=send_timeout)

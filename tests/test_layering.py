@@ -25,6 +25,12 @@ C_RUNGS = [
     "core/hub_state",
     "core/hub",
     "core/hub_check",
+    "core/group",
+    "core/window",
+    "core/direct",
+    "core/fanout_state",
+    "core/laggard",
+    "core/fanout",
     "py/state",
     "py/chunk",
     "py/encode",
@@ -34,12 +40,15 @@ C_RUNGS = [
     "py/schedule",
     "py/parked",
     "py/heartbeat",
+    "py/turn",
+    "py/direct",
     "py/bridge",
     "py/wake",
     "py/patience",
     "py/fork",
     "py/queues",
     "py/subscription",
+    "py/handoff",
     "py/options",
     "py/broadcaster_state",
     "py/publish",
@@ -80,6 +89,7 @@ PYTHON_RUNGS = [
     "_fork",
     "_resume",
     "_age",
+    "_direct",
     "_session",
     "_stream",
     "_frameworks",
@@ -90,6 +100,7 @@ PYTHON_RUNGS = [
     "_reply",
     "asgi",
     *ADAPTERS,
+    "uvicorn",
     "_load",
     "_report",
     "_target",
@@ -153,7 +164,7 @@ def test_module_imports_only_rungs_above_it(path: Path) -> None:
         if package == "fastware_sse":
             assert rest.partition(".")[0] in above, f"{module} is not above {path.stem}"
         else:
-            own = {path.stem} & set(ADAPTERS)
+            own = {path.stem} & {*ADAPTERS, "uvicorn"}
             assert package in DEPENDENCIES | own | sys.stdlib_module_names, f"{module} is not a dependency"
 
 

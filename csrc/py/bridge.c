@@ -1,9 +1,11 @@
 #include "py/bridge.h"
 
 #include "core/status.h"
+#include "py/direct.h"
 #include "py/heartbeat.h"
 #include "py/parked.h"
 #include "py/schedule.h"
+#include "py/turn.h"
 #include "py/waiter.h"
 
 #include <string.h>
@@ -14,28 +16,7 @@ static PyObject *bridge_forget(PyObject *self, PyObject *ignored);
 PyMethodDef bridge_sweep_def = {"sweep", bridge_sweep, METH_NOARGS, NULL};
 static PyMethodDef forget_def = {"forget", bridge_forget, METH_NOARGS, NULL};
 
-/* The loop has had a turn: those who wait for it go on. */
-static void end_turn(Bridge *bridge)
-{
-    while (bridge->turns != NULL) {
-        struct Turn *turn = bridge->turns;
-        bridge->turns = turn->next;
-        PyThread_release_lock(turn->had);
-    }
-}
-
 /* ---- parked clients ---- */
-
-/* Lets the loop sweep on in its next turn. That counts as a pending wake: publishers leave it at that, and so do we if
- * one of them was faster. Keeps a pending exception. */
-static void sweep_on(Bridge *bridge)
-{
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (atomic_exchange(&bridge->pending, 1) == 0 && !bridge_soon(bridge, &bridge_sweep_def))
-        atomic_store(&bridge->pending, 0);
-    PyErr_Restore(type, value, traceback);
-}
 
 /* Wakes those who rest, but no more than half a slice while parked ones wait too; those who rest again have their turn. */
 static int wake_resting(Bridge *bridge)
@@ -60,7 +41,7 @@ static int wake_parked(Bridge *bridge)
     for (size_t woken = 0; (client = bridge->parked.first) != NULL && fw_hub_ready(bridge->hub, &client->reader);
          woken++) {
         if (woken >= PARKED_SLICE && (woken >= parked || !fw_hub_endangered(bridge->hub, &client->reader))) {
-            sweep_on(bridge);
+            turn_sweep(bridge);
             return 0;
         }
         if (parked_step(client) < 0)
@@ -76,10 +57,10 @@ static PyObject *bridge_sweep(PyObject *self, PyObject *Py_UNUSED(ignored))
     /* Before anybody is looked at, and as an exchange: a publisher that finds 1 published before this line, so the
      * sweep sees its event; one that comes later finds 0 and sends a wake of its own. */
     atomic_exchange(&bridge->pending, 0);
-    bool failed = wake_resting(bridge) < 0 || wake_parked(bridge) < 0;
+    bool failed = wake_resting(bridge) < 0 || wake_parked(bridge) < 0 || direct_wake(bridge) < 0;
     if (failed || bridge->resting.first != NULL)
-        sweep_on(bridge);
-    end_turn(bridge);
+        turn_sweep(bridge);
+    turn_end(bridge);
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
@@ -92,7 +73,7 @@ static PyObject *bridge_forget(PyObject *self, PyObject *Py_UNUSED(ignored))
     bool used = bridge->cache_used;
     bridge->cache_used = false;
     bridge->reading = NULL; /* its step is over, wherever it waits now */
-    end_turn(bridge);
+    turn_end(bridge);
     bridge->forgets = used && bridge_soon(bridge, &forget_def);
     if (!bridge->forgets)
         cache_clear(&bridge->cache);
@@ -207,6 +188,7 @@ int bridge_end(Client *client)
 
 void bridge_leave(Client *client)
 {
+    direct_drop(client); /* first, since it may run anything */
     Bridge *bridge = client->bridge;
     if (bridge == NULL)
         return;
@@ -227,6 +209,7 @@ void bridge_leave(Client *client)
     if (bridge->peers == NULL) {
         unlist(bridge);
         heartbeat_cancel(bridge);
+        direct_stop(bridge);
     }
     Py_CLEAR(client->waiter);
     Py_DECREF(bridge);
@@ -293,17 +276,17 @@ PyObject *bridge_rest(Client *client)
         return NULL;
     wait_in(&client->bridge->resting, client);
     PyObject *waiter = Py_NewRef(client->waiter);
-    sweep_on(client->bridge);
+    turn_sweep(client->bridge);
     return waiter;
 }
 
 int bridges_traverse(const BridgeList *list, visitproc visit, void *arg)
 {
     for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next) {
-        for (const Client *client = bridge->parked.first; client != NULL; client = client->next_waits)
-            Py_VISIT(client->waiter);
-        for (const Client *client = bridge->resting.first; client != NULL; client = client->next_waits)
-            Py_VISIT(client->waiter);
+        const ClientList *const lists[] = {&bridge->parked, &bridge->resting, &bridge->attached};
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+            for (const Client *client = lists[i]->first; client != NULL; client = client->next_waits)
+                Py_VISIT(client->waiter);
     }
     return 0;
 }
@@ -321,6 +304,8 @@ void bridge_abandon(Bridge *bridge)
 {
     abandon(&bridge->parked);
     abandon(&bridge->resting);
+    abandon(&bridge->attached);
+    direct_free(bridge, true);
     bridge->reading = NULL;
     bridge->turns = NULL; /* on the heap of threads that are not here */
     unlist(bridge);
@@ -366,6 +351,7 @@ static void bridge_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     unlist(bridge);
+    direct_free(bridge, false);
     bridge_clear(self);
     Py_CLEAR(bridge->loop);
     Py_CLEAR(bridge->context);

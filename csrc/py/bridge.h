@@ -44,9 +44,6 @@ int bridge_read(Client *client, size_t max_events, PyObject **chunk);
 /* In the child of a fork: takes `bridge` off its list, and what is parked out of it, so that nothing wakes its clients. */
 void bridge_abandon(Bridge *bridge);
 
-/* The callback that wakes parked clients; to be scheduled once `pending` has gone from 0 to 1. */
-extern PyMethodDef bridge_sweep_def;
-
 /* Returns the bridge of `loop`, a new reference, or NULL (no exception). */
 Bridge *bridges_find(const BridgeList *list, PyObject *loop);
 

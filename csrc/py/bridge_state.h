@@ -21,6 +21,7 @@ typedef struct Client {
     struct Client *previous_waits; /* those of that list */
     struct Client *next_waits;
     PyObject *waiter; /* owned reference, from the first park until it leaves */
+    struct Attached *attached; /* while C writes for it (direct.h), else NULL */
     double deadline;  /* of its heartbeat, on the monotonic clock, in seconds */
     uint64_t events;  /* read, and their text in bytes */
     uint64_t bytes;
@@ -66,6 +67,8 @@ struct Bridge {
     Client *peers;
     ClientList parked;    /* until there is something to read, in the order in which they parked */
     ClientList resting;   /* until the next turn of the loop, though there may be something to read */
+    ClientList attached;  /* those for which C writes to the socket */
+    struct Direct *direct; /* how it does (direct.h); NULL before the first of them */
     Client *reading;      /* whose step is running, or was the last to run in this turn of the loop; or NULL */
     unsigned long thread; /* that runs the loop, as far as is known */
     unsigned in_vain;     /* waits of publishers since the last progress; those at the same time are one */

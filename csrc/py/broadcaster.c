@@ -160,6 +160,14 @@ static uint64_t client_count(Broadcaster *self, const struct fw_hub_counts *coun
     return counts->clients + (size_t)PyList_GET_SIZE(self->bridges.queues);
 }
 
+static uint64_t direct_clients(const Broadcaster *self)
+{
+    uint64_t count = 0;
+    for (const Bridge *bridge = self->bridges.first; bridge != NULL; bridge = bridge->next)
+        count += bridge->attached.count;
+    return count;
+}
+
 static PyObject *broadcaster_stats(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Broadcaster *self = (Broadcaster *)op;
@@ -170,6 +178,7 @@ static PyObject *broadcaster_stats(PyObject *op, PyObject *Py_UNUSED(ignored))
         uint64_t value;
     } numbers[] = {
         {"connected", client_count(self, &counts)},
+        {"direct", direct_clients(self)},
         {"total", counts.total},
         {"resumed", counts.joins[FW_JOIN_RESUMED]},
         {"gaps_evicted", counts.joins[FW_JOIN_EVICTED]},
@@ -269,8 +278,9 @@ PyDoc_STRVAR(
     "stats($self, /)\n"
     "--\n\n"
     "Return a snapshot as a dict of int. Cheap, from any thread.\n\n"
-    "connected: clients now, as client_count; total: streams that ever began, those among them that resumed, and\n"
-    "those that could not (gaps_), by reason; pruned: clients that could not keep up, by what had no more room;\n"
+    "connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total: streams\n"
+    "that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned: clients that\n"
+    "could not keep up, by what had no more room;\n"
     "events, bytes: published, and their text; log_events, log_bytes: kept, for clients that have not read them yet\n"
     "or as history; lag: events that the client furthest behind still has to read; history_events, history_bytes:\n"
     "kept for those who come back. Counters start at 0 in each process.");

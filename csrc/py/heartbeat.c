@@ -50,17 +50,10 @@ static PyObject *bridge_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
     return NULL;
 }
 
-static bool is_running_here(Bridge *bridge)
-{
-    PyObject *running = running_loop(bridge->state);
-    Py_XDECREF(running);
-    return running == bridge->loop;
-}
-
 void heartbeat_cancel(Bridge *bridge)
 {
     PyObject *timer = bridge->timer;
-    if (timer == NULL || !is_running_here(bridge))
+    if (timer == NULL || !bridge_runs_here(bridge))
         return;
     bridge->timer = NULL;
     PyObject *result = PyObject_CallMethodNoArgs(timer, bridge->state->name_cancel);

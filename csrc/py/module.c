@@ -3,6 +3,7 @@
 #include "py/chunk.h"
 #include "py/encode.h"
 #include "py/fork.h"
+#include "py/handoff.h"
 #include "py/subscription.h"
 #include "py/waiter.h"
 
@@ -12,10 +13,12 @@
 /* clang-format off */
 #define EACH_MEMBER(DO) \
     DO(chunk_type) DO(waiter_type) DO(bridge_type) DO(subscription_type) DO(broadcaster_type) \
+    DO(entry_type) DO(handoff_type) DO(sender_type) \
     DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(cancelled_error) DO(logger) \
     DO(str_encode) \
-    DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) DO(name_format_sse) \
-    DO(name_is_closed) DO(name_put_nowait) DO(names_context)
+    DO(name_add_reader) DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) \
+    DO(name_extensions) DO(name_fastware_sse) DO(name_format_sse) \
+    DO(name_is_closed) DO(name_put_nowait) DO(name_released) DO(name_remove_reader) DO(name_send) DO(names_context)
 /* clang-format on */
 
 static PyObject *import_from(const char *module_name, const char *attribute)
@@ -45,7 +48,10 @@ static int module_exec(PyObject *module)
     if (add_chunk_type(module, &state->chunk_type) < 0 || add_type(module, &waiter_spec, &state->waiter_type) < 0 ||
         add_type(module, &bridge_spec, &state->bridge_type) < 0 ||
         add_type(module, &subscription_spec, &state->subscription_type) < 0 ||
-        add_type(module, &broadcaster_spec, &state->broadcaster_type) < 0)
+        add_type(module, &broadcaster_spec, &state->broadcaster_type) < 0 ||
+        add_type(module, &entry_spec, &state->entry_type) < 0 ||
+        add_type(module, &handoff_spec, &state->handoff_type) < 0 ||
+        add_type(module, &sender_spec, &state->sender_type) < 0)
         return -1;
 
     PyObject *get_logger = import_from("logging", "getLogger");
@@ -57,13 +63,19 @@ static int module_exec(PyObject *module)
     state->queue_full = import_from("asyncio", "QueueFull");
     state->invalid_state = import_from("asyncio", "InvalidStateError");
     state->str_encode = PyObject_GetAttrString((PyObject *)&PyUnicode_Type, "encode");
+    state->name_add_reader = PyUnicode_InternFromString("add_reader");
     state->name_call_later = PyUnicode_InternFromString("call_later");
     state->name_call_soon = PyUnicode_InternFromString("call_soon");
     state->name_call_soon_threadsafe = PyUnicode_InternFromString("call_soon_threadsafe");
     state->name_cancel = PyUnicode_InternFromString("cancel");
+    state->name_extensions = PyUnicode_InternFromString("extensions");
+    state->name_fastware_sse = PyUnicode_InternFromString("fastware.sse");
     state->name_format_sse = PyUnicode_InternFromString("_format_sse");
     state->name_is_closed = PyUnicode_InternFromString("is_closed");
     state->name_put_nowait = PyUnicode_InternFromString("put_nowait");
+    state->name_released = PyUnicode_InternFromString("released");
+    state->name_remove_reader = PyUnicode_InternFromString("remove_reader");
+    state->name_send = PyUnicode_InternFromString("send");
     state->names_context = Py_BuildValue("(s)", "context");
 #define CHECK_MEMBER(member)                                                                                           \
     if (state->member == NULL)                                                                                         \

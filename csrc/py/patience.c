@@ -1,5 +1,6 @@
 #include "py/patience.h"
 
+#include "py/direct.h"
 #include "py/schedule.h"
 
 #define PATIENCE 0.020 /* seconds, for one event */
@@ -13,7 +14,8 @@ static bool is_endangered(Bridge *bridge, const Client *client)
 /* Whether a client of `bridge` is in danger that reads as soon as the loop lets it. */
 static bool has_endangered(Bridge *bridge)
 {
-    if (is_endangered(bridge, bridge->parked.first) || is_endangered(bridge, bridge->reading))
+    if (is_endangered(bridge, bridge->parked.first) || is_endangered(bridge, bridge->reading) ||
+        direct_is_endangered(bridge))
         return true;
     for (const Client *client = bridge->resting.first; client != NULL; client = client->next_waits)
         if (is_endangered(bridge, client))

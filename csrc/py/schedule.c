@@ -10,6 +10,13 @@ PyObject *running_loop(fw_state *state)
     return running;
 }
 
+bool bridge_runs_here(Bridge *bridge)
+{
+    PyObject *running = running_loop(bridge->state);
+    Py_XDECREF(running);
+    return running == bridge->loop;
+}
+
 PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback)
 {
     PyObject *bound = PyCFunction_New(callback, (PyObject *)bridge);

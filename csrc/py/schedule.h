@@ -15,6 +15,9 @@ bool bridge_is_closed(Bridge *bridge);
 /* Returns the event loop that runs on this thread, a new reference, or NULL; without an exception, before and after. */
 PyObject *running_loop(fw_state *state);
 
+/* Whether the bridge's loop runs on this thread. */
+bool bridge_runs_here(Bridge *bridge);
+
 /* Calls loop.call_soon(callback), from a callback of the loop or a task on it, where nobody can be told of an error. On a
  * loop that is closed (what is owed may still be read then) it is none. Returns whether it will be called. */
 bool bridge_soon(Bridge *bridge, PyMethodDef *callback);

@@ -27,6 +27,9 @@ void *fw_raise(int status)
     case FW_ERANDOM:
         PyErr_SetString(PyExc_OSError, "the system gives no random bytes for the ids of events");
         return NULL;
+    case FW_ESYSTEM:
+        PyErr_SetFromErrno(PyExc_OSError);
+        return NULL;
     case FW_EBUSY:
         PyErr_SetString(PyExc_RuntimeError, "__init__() of a Broadcaster that has clients: its limits are fixed");
         return NULL;

@@ -14,6 +14,9 @@ typedef struct {
     PyTypeObject *bridge_type;
     PyTypeObject *subscription_type;
     PyTypeObject *broadcaster_type;
+    PyTypeObject *entry_type;
+    PyTypeObject *handoff_type;
+    PyTypeObject *sender_type;
 
     PyObject *json_encode;      /* msgspec.json.encode */
     PyObject *get_running_loop; /* asyncio.get_running_loop */
@@ -23,13 +26,19 @@ typedef struct {
     PyObject *logger;           /* logging.getLogger("fastware_sse") */
     PyObject *str_encode;       /* str.encode */
 
-    PyObject *name_call_later; /* interned method names, and ("context",) */
+    PyObject *name_add_reader; /* interned method names, and ("context",) */
+    PyObject *name_call_later;
     PyObject *name_call_soon;
     PyObject *name_call_soon_threadsafe;
     PyObject *name_cancel;
+    PyObject *name_extensions;
+    PyObject *name_fastware_sse;
     PyObject *name_format_sse;
     PyObject *name_is_closed;
     PyObject *name_put_nowait;
+    PyObject *name_released;
+    PyObject *name_remove_reader;
+    PyObject *name_send;
     PyObject *names_context;
 
     struct BridgeList *lists; /* of all Broadcasters (fork.h) */

@@ -1,6 +1,7 @@
 #include "py/subscription.h"
 
 #include "core/status.h"
+#include "py/direct.h"
 #include "py/fork.h"
 
 #include <stddef.h>
@@ -104,6 +105,40 @@ static PyObject *subscription_rest(PyObject *op, PyObject *Py_UNUSED(ignored))
     return bridge_rest(&self->client);
 }
 
+PyDoc_STRVAR(
+    subscription_attach_doc,
+    "attach($self, fd, chunked, patience, offer, /)\n"
+    "--\n\n"
+    "Let C write to the socket `fd` what can be read from now on, in HTTP/1.1 chunks if `chunked`, until\n"
+    "detach(), or until offer.released(why, rest) tells that it is over: why is 'ended' (the stream is), 'broken'\n"
+    "or 'stuck' (the socket took nothing for `patience` seconds; None: for ever), and rest (bytes) must be\n"
+    "written before anything else. Return False where the client is not parked.\n\n"
+    "Raises OSError or MemoryError, and what the loop's add_reader() raises; then nothing has changed.");
+
+static PyObject *subscription_attach(PyObject *op, PyObject *args)
+{
+    Subscription *self = (Subscription *)op;
+    int fd, chunked;
+    PyObject *patience, *offer;
+    if (!PyArg_ParseTuple(args, "ipOO:attach", &fd, &chunked, &patience, &offer))
+        return NULL;
+    double seconds = patience == Py_None ? 0 : PyFloat_AsDouble(patience);
+    if (seconds == -1 && PyErr_Occurred())
+        return NULL;
+    int result = direct_attach(&self->client, fd, chunked, seconds, offer);
+    return result < 0 ? NULL : PyBool_FromLong(result);
+}
+
+PyDoc_STRVAR(subscription_detach_doc, "detach($self, /)\n"
+                                      "--\n\n"
+                                      "End what attach() began, if it has not ended. Return bytes to be written\n"
+                                      "before anything else.");
+
+static PyObject *subscription_detach(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return direct_detach(&((Subscription *)op)->client);
+}
+
 PyDoc_STRVAR(subscription_finish_doc, "finish($self, /)\n"
                                       "--\n\n"
                                       "End the stream: what is owed until now can still be read, then nothing.");
@@ -184,6 +219,8 @@ static PyMethodDef subscription_methods[] = {
     {"settle", subscription_settle, METH_NOARGS, subscription_settle_doc},
     {"park", subscription_park, METH_NOARGS, subscription_park_doc},
     {"rest", subscription_rest, METH_NOARGS, subscription_rest_doc},
+    {"attach", subscription_attach, METH_VARARGS, subscription_attach_doc},
+    {"detach", subscription_detach, METH_NOARGS, subscription_detach_doc},
     {"finish", subscription_finish, METH_NOARGS, subscription_finish_doc},
     {"end", subscription_end, METH_NOARGS, subscription_end_doc},
     {"close", subscription_close, METH_NOARGS, subscription_close_doc},
@@ -214,7 +251,21 @@ static PyObject *get_id(PyObject *op, void *Py_UNUSED(closure))
     return PyUnicode_FromStringAndSize(id, FW_ID_SIZE);
 }
 
+static PyObject *get_events(PyObject *op, void *Py_UNUSED(closure))
+{
+    const Client *client = &((Subscription *)op)->client;
+    return PyLong_FromUnsignedLongLong(client->events + direct_events(client));
+}
+
+static PyObject *get_bytes(PyObject *op, void *Py_UNUSED(closure))
+{
+    const Client *client = &((Subscription *)op)->client;
+    return PyLong_FromUnsignedLongLong(client->bytes + direct_bytes(client));
+}
+
 static PyGetSetDef subscription_getset[] = {
+    {"events", get_events, NULL, "Events read.", NULL},
+    {"bytes", get_bytes, NULL, "Bytes of their text.", NULL},
     {"start", get_start, NULL,
      "How it has joined: live, resumed, evicted, epoch, future, invalid or closed; None before.", NULL},
     {"fate", get_fate, NULL, "Why it has ended: pruned, history, finished or closed; None if the client left.", NULL},
@@ -224,8 +275,6 @@ static PyGetSetDef subscription_getset[] = {
 };
 
 static PyMemberDef subscription_members[] = {
-    {"events", T_ULONGLONG, offsetof(Subscription, client.events), READONLY, "Events read."},
-    {"bytes", T_ULONGLONG, offsetof(Subscription, client.bytes), READONLY, "Bytes of their text."},
     {"coalesce", T_BOOL, offsetof(Subscription, coalesce), 0,
      "Whether events that wait together are read as one chunk of at most 64 KiB; else one event a chunk."},
     {NULL, 0, 0, 0, NULL},

@@ -1,6 +1,8 @@
 #include "py/wake.h"
 
+#include "py/direct.h"
 #include "py/schedule.h"
+#include "py/turn.h"
 
 #define PUBLISHED_UNSEEN 64 /* wakes that went into a pending one before we ask whether the loop still lives */
 
@@ -52,12 +54,17 @@ static int wake(Bridge *bridge)
     return -1;
 }
 
+static bool has_waiting(const Bridge *bridge)
+{
+    return bridge->parked.first != NULL || bridge->attached.first != NULL;
+}
+
 /* Returns a bridge that this round has not visited; a new reference. From the start each time, since a wake calls Python,
  * which may change the list. */
 static Bridge *next_of_round(BridgeList *list, uint64_t round)
 {
     Bridge *bridge = list->first;
-    while (bridge != NULL && (bridge->round >= round || bridge->parked.first == NULL))
+    while (bridge != NULL && (bridge->round >= round || !has_waiting(bridge)))
         bridge = bridge->next;
     if (bridge != NULL)
         bridge->round = round;
@@ -97,9 +104,17 @@ int bridges_finish(BridgeList *list, PyObject *loop)
     Bridge *bridge = bridges_find(list, loop);
     if (bridge == NULL)
         return 0;
+    int result = direct_release(bridge);
     for (Client *client = bridge->peers; client != NULL; client = client->next_peer)
         fw_hub_finish(bridge->hub, &client->reader, false);
-    int result = bridge->parked.first != NULL ? wake(bridge) : 0;
+    if (bridge->parked.first != NULL) {
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        if (wake(bridge) < 0)
+            result = -1;
+        if (type != NULL)
+            PyErr_Restore(type, value, traceback);
+    }
     Py_DECREF(bridge);
     return result;
 }

@@ -1,0 +1,213 @@
+"""Direct fan-out: one stream's way past the server, to the socket of its own connection.
+
+A stream that finds a Handoff in its scope makes an Offer. Its bytes then go their ordinary way, through whatever wraps
+send(), and the Offer stands at the end of that way and compares. Once all that the stream has given has come through as
+it was, nothing is on the way any more and the client is parked, C writes to the socket, until somebody else wants to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from ._core import Chunk, Handoff, Sender
+
+if TYPE_CHECKING:
+    from ._session import Session
+
+KEY = "fastware.sse"  # in the scope's extensions
+
+_ON_THE_WAY = 64  # parts that may be; a stream of which more are has been held up, or rewritten
+_DELAYS = (0.001, 0.05)  # seconds between two looks at a buffer that is not empty: the first, the longest
+
+_log = logging.getLogger("fastware_sse")
+
+
+def handoff_of(scope: Mapping[str, Any]) -> Handoff | None:
+    extensions = scope.get("extensions")
+    found = extensions.get(KEY) if isinstance(extensions, Mapping) else None
+    return found if isinstance(found, Handoff) else None
+
+
+def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], patience: float | None) -> Offer | None:
+    """None where it is clear from the start that there is no direct way."""
+    sender = handoff.sender
+    if sender is None or sender.protocol is None or sender.offer is not None or scope.get("method") != "GET":
+        return None
+    cycle = sender.send.__self__  # type: ignore[attr-defined]
+    protocol, transport = sender.protocol, cycle.transport
+    # Not scope["scheme"]: what a proxy says of it is there by now.
+    is_tls = transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
+    if is_tls or cycle.more_body or cycle.disconnected or transport.is_closing() or protocol.sse_owner is not None:
+        return None
+    return Offer(sender, cycle, session, patience)
+
+
+class Offer:
+    """Between the offer and the final message all that the response sends comes by here."""
+
+    __slots__ = (
+        "_cycle",
+        "_delay",
+        "_expected",
+        "_is_attached",
+        "_is_verified",
+        "_patience",
+        "_protocol",
+        "_sender",
+        "_sending",
+        "_session",
+        "_start",
+        "_timer",
+        "_transport",
+    )
+
+    def __init__(self, sender: Sender, cycle: Any, session: Session, patience: float | None) -> None:
+        self._sender: Sender | None = sender  # None once there is no direct way, or none any more
+        self._cycle = cycle
+        self._session = session
+        self._patience = patience
+        self._protocol = sender.protocol
+        self._transport = cycle.transport
+        self._start: Any = sender.start
+        self._expected: deque[bytes] = deque()  # given by the stream, and not come through yet
+        self._is_verified = False  # the first of them has come through as it was, in a response that is a plain stream
+        self._sending = 0  # messages that the server has not taken yet
+        self._is_attached = False
+        self._delay = _DELAYS[0]
+        self._timer: asyncio.TimerHandle | None = None
+        sender.offer = self
+        self._protocol.sse_owner = self  # from now on it keeps back what the client sends
+        self._protocol.flow.resume_reading()  # a pipelined request has stopped it; the end of the connection is behind
+
+    # ---- the stream's side ----
+
+    def expect(self, part: Chunk | bytes) -> None:
+        """The stream is about to give this away."""
+        if self._sender is None:
+            return
+        self._expected.append(part.encode() if isinstance(part, str) else part)
+        if len(self._expected) > _ON_THE_WAY:
+            self._give_up()
+
+    def parked(self) -> None:
+        """The stream waits for events."""
+        self._settle()
+
+    def take_back(self) -> None:
+        """Whoever writes next has the socket for himself. Idempotent."""
+        if self._is_attached:
+            self._is_attached = False
+            self._write(self._session.subscription.detach())
+
+    def released(self, why: str, rest: bytes) -> None:
+        """C has ended it by itself; see Subscription.attach()."""
+        self._is_attached = False
+        if why == "ended":
+            self._write(rest)
+            return
+        self._cycle.disconnected = True  # or the server complains of each part that a closed transport gets
+        self._session.stop("send_timeout" if why == "stuck" else "left")
+        self._transport.abort()
+
+    # ---- the server's side ----
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        body = message.get("body", b"")
+        is_body = message["type"] == "http.response.body"
+        is_last = is_body and not message.get("more_body", False)
+        if self._is_attached and is_body and not body and not is_last:
+            return
+        self.take_back()
+        if not is_body:
+            self._start = self._start or message
+        elif body:
+            self._compare(body, is_last)
+        forward = self._cycle.send
+        self._sending += 1
+        try:
+            await forward(message)
+        finally:
+            self._sending -= 1
+        if is_last:
+            self._give_up()
+        else:
+            self._settle()
+
+    def lost(self) -> None:
+        """The connection is. On httptools the server tells this to the newest request, which may be another one."""
+        self._cycle.disconnected = True
+        self._cycle.message_event.set()
+        self._is_attached = False
+        self._session.subscription.detach()  # for nobody
+        self._give_up()
+        self._session.stop("left")
+
+    def _compare(self, body: bytes, is_last: bool) -> None:
+        if self._expected and body == self._expected[0]:
+            self._expected.popleft()
+            if not self._is_verified and (is_last or not self._is_plain()):
+                self._give_up()
+            self._is_verified = True
+            self._start = None
+        elif not self._is_verified:
+            self._give_up()
+        # Else it is of somebody who sends into the stream. One who rewrites it leaves parts that never come through.
+
+    def _is_plain(self) -> bool:
+        """Whether the response is a stream of events that nothing between here and the client changes."""
+        message = self._start
+        headers = {bytes(name).lower(): bytes(value).lower() for name, value in message.get("headers", ())}
+        return (
+            message["status"] == 200
+            and headers.get(b"content-type", b"").startswith(b"text/event-stream")
+            and headers.get(b"content-encoding", b"identity") == b"identity"
+            and not headers.keys() & {b"content-length", b"transfer-encoding", b"trailer"}
+        )
+
+    def _settle(self) -> None:
+        """Let C write, if nothing is on the way. Looked at again whenever one of the conditions may have changed."""
+        if self._sender is None or self._expected or self._sending or not self._is_verified or self._is_attached:
+            return
+        if self._cycle.disconnected or self._transport.is_closing():
+            return
+        if self._transport.get_write_buffer_size() != 0:
+            if self._timer is None:
+                self._timer = self._protocol.loop.call_later(self._delay, self._look_again)
+                self._delay = min(2 * self._delay, _DELAYS[1])
+            return
+        self._delay = _DELAYS[0]
+        cycle = self._cycle
+        is_chunked = getattr(cycle, "chunked_encoding", None)  # httptools'; it answers HTTP/1.0 in chunks too
+        if is_chunked is None:
+            is_chunked = cycle.scope["http_version"] == "1.1"
+        try:
+            descriptor = self._transport.get_extra_info("socket").fileno()
+            self._is_attached = self._session.subscription.attach(descriptor, is_chunked, self._patience, self)
+        except (Exception, asyncio.CancelledError):
+            _log.warning("a stream goes its ordinary way: direct fan-out has failed", exc_info=True)
+            self._give_up()
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._settle()
+
+    def _write(self, rest: bytes) -> None:
+        if rest and not self._transport.is_closing():
+            self._transport.write(rest)
+
+    def _give_up(self) -> None:
+        """The stream goes on in its ordinary way."""
+        sender, self._sender = self._sender, None
+        if sender is None:
+            return
+        sender.offer = None
+        self._start = None
+        self._expected.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._protocol.sse_release(self)

@@ -1,0 +1,136 @@
+"""uvicorn's protocol class with a direct way from a Broadcaster to the sockets:
+
+    uvicorn --http fastware_sse.uvicorn:Protocol app:app
+
+Everything else is uvicorn's own. What it takes of that beyond the documented is checked when this is imported; where it
+has changed, Protocol is uvicorn's, and streams go their ordinary way.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+import uvicorn.protocols.http.h11_impl as h11_impl
+
+from ._core import Entry
+
+if TYPE_CHECKING:
+    from ._direct import Offer
+
+try:
+    import uvicorn.protocols.http.httptools_impl as httptools_impl
+except ImportError:
+    httptools_impl = None  # type: ignore[assignment]
+
+__all__ = ["Protocol", "run"]
+
+_STASH = 65_536  # bytes that a client may send while it has a stream
+_PATIENCE = 1.0  # seconds for a stream to end once the server stops
+
+_PROTOCOL = {"app", "connections", "flow", "loop", "transport"}
+_CYCLE = {"disconnected", "keep_alive", "message_event", "more_body", "response_complete", "scope", "transport"}
+_METHODS = ("connection_lost", "data_received", "shutdown")
+
+_log = logging.getLogger("fastware_sse")
+
+
+class _Direct:
+    """To be mixed in before uvicorn's class. Its own names begin with sse."""
+
+    # Of uvicorn's class
+    app: Any
+    connections: set[Any]
+    flow: Any
+    loop: Any
+    transport: Any
+
+    sse_owner: Offer | None = None  # the stream that owns the open response
+    _sse_stash = b""  # what the client has sent meanwhile: answered in the middle of a stream, it would break it
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sse_entry = self.app = Entry(self.app, self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.sse_owner is None:
+            super().data_received(data)  # type: ignore[misc]
+            return
+        self._sse_stash += data
+        if len(self._sse_stash) > _STASH:  # if it were left in the socket, nobody would see the connection's end
+            self.transport.abort()
+
+    def sse_release(self, offer: Offer) -> None:
+        """The response of `offer` is complete, or no direct one."""
+        if self.sse_owner is not offer:
+            return
+        self.sse_owner = None
+        if self._sse_stash:
+            self.loop.call_soon(self._sse_feed)
+
+    def _sse_feed(self) -> None:
+        if self.sse_owner is None and self._sse_stash:
+            data, self._sse_stash = self._sse_stash, b""
+            if not self.transport.is_closing():
+                self.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        owner, self.sse_owner = self.sse_owner, None
+        self._sse_stash = b""
+        if owner is not None:
+            owner.lost()
+        super().connection_lost(exc)  # type: ignore[misc]
+        self._sse_entry.release()
+
+    def shutdown(self) -> None:
+        super().shutdown()  # type: ignore[misc]
+        handoff = self._sse_entry.current
+        sender = None if handoff is None else handoff.sender
+        if handoff is None or sender is None:
+            return
+        cycle = sender.send.__self__  # type: ignore[attr-defined]
+        if cycle.response_complete:
+            return
+        handoff.is_ending = True
+        cycle.keep_alive = False
+        if handoff.stream is not None:
+            self.loop.call_soon(handoff.stream.stop)  # not here, in a task of the server's
+            self.loop.call_later(_PATIENCE, self._sse_kill)
+
+    def _sse_kill(self) -> None:
+        if self in self.connections:
+            self.transport.abort()
+
+
+def _is_known(module: ModuleType, protocol: type) -> bool:
+    """Whether what we take of uvicorn is there."""
+    cycle = module.RequestResponseCycle
+    return (
+        _PROTOCOL.issubset(protocol.__init__.__code__.co_names)  # type: ignore[misc]
+        and _CYCLE.issubset(cycle.__init__.__code__.co_names)
+        and all(name in vars(protocol) for name in _METHODS)
+        and hasattr(cycle, "send")
+    )
+
+
+def _protocol_of(module: ModuleType, name: str) -> type:
+    protocol: type = getattr(module, name)
+    if _is_known(module, protocol):
+        return type("Protocol", (_Direct, protocol), {"__doc__": __doc__, "__module__": __name__})
+    _log.warning("this uvicorn (%s) is not known to fastware_sse: streams go their ordinary way", uvicorn.__version__)
+    return protocol
+
+
+# As uvicorn's "auto" chooses.
+Protocol = (
+    _protocol_of(h11_impl, "H11Protocol")
+    if httptools_impl is None
+    else _protocol_of(httptools_impl, "HttpToolsProtocol")
+)
+
+
+def run(app: Any, **options: Any) -> None:
+    """uvicorn.run() with Protocol."""
+    uvicorn.run(app, http="fastware_sse.uvicorn:Protocol", **options)

@@ -1,0 +1,472 @@
+"""The hand-off and the offer: when C may write to the socket, and when not. The server is what we use of one."""
+
+import asyncio
+import gc
+import socket
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from exchange import until
+from support import HEARTBEAT, message, permissive
+
+from fastware_sse import Broadcaster
+from fastware_sse._core import Entry, Handoff, Sender
+from fastware_sse.asgi import EventStream
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="direct fan-out needs epoll")
+
+EVENT = message("x")
+
+
+class Transport:
+    """What asyncio's is to us: a socket, and a buffer that is sent when the test says so."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self.buffer = b""
+        self.holds_back = False
+        self.is_aborted = False
+        self.extra: dict[str, Any] = {"socket": end}
+
+    def write(self, data: bytes) -> None:
+        self.buffer += data
+        self.flush()
+
+    def flush(self) -> None:
+        if not self.holds_back:
+            self.end.setblocking(True)
+            self.end.sendall(self.buffer)
+            self.end.setblocking(False)
+            self.buffer = b""
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.buffer)
+
+    def get_extra_info(self, name: str) -> Any:
+        return self.extra.get(name)
+
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+class Cycle:
+    """uvicorn's request and response, without the head."""
+
+    def __init__(self, scope: dict[str, Any], transport: Transport) -> None:
+        self.scope = scope
+        self.transport = transport
+        self.disconnected = self.more_body = self.response_complete = False
+        self.chunked_encoding: bool | None = True
+        self.message_event = asyncio.Event()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        body = message.get("body", b"")
+        if self.disconnected or message["type"] == "http.response.start":
+            return
+        if body:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        if not message.get("more_body"):
+            self.transport.write(b"0\r\n\r\n")
+            self.response_complete = True
+
+    async def receive(self) -> dict[str, Any]:
+        await self.message_event.wait()
+        return {"type": "http.disconnect"}
+
+
+class Protocol:
+    def __init__(self, app: Any, transport: Transport) -> None:
+        self.flow = self
+        self.loop = asyncio.get_running_loop()
+        self.transport = transport
+        self.sse_owner: Any = None
+        self.entry = Entry(app, self)
+
+    def resume_reading(self) -> None: ...
+
+    def sse_release(self, offer: Any) -> None:
+        if self.sse_owner is offer:
+            self.sse_owner = None
+
+    def lose(self) -> None:
+        owner, self.sse_owner = self.sse_owner, None
+        if owner is not None:
+            owner.lost()
+        self.entry.release()
+
+
+class Connection:
+    """A client at the other end, and its one request to `app`."""
+
+    def __init__(self, app: Any, *, method: str = "GET", **extra: Any) -> None:
+        near, self.far = socket.socketpair()
+        near.setblocking(False)
+        self.far.setblocking(False)
+        self.transport = Transport(near)
+        self.transport.extra |= extra
+        self.protocol = Protocol(app, self.transport)
+        self.scope = {"type": "http", "method": method, "path": "/", "headers": [], "http_version": "1.1"}
+        self.cycle = Cycle(self.scope, self.transport)
+        self.received = b""
+        self._parsed = (0, "")
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        await self.protocol.entry(self.scope, self.cycle.receive, self.cycle.send)
+
+    @property
+    def text(self) -> str:
+        """All that has arrived in whole chunks, and nothing may stand between them."""
+        try:
+            while part := self.far.recv(1 << 20):
+                self.received += part
+        except BlockingIOError:
+            pass
+        if self._parsed[0] == len(self.received):
+            return self._parsed[1]
+        text, at = b"", 0
+        while (end := self.received.find(b"\r\n", at)) >= 0:
+            begin, length = end + 2, int(self.received[at:end], 16)
+            at = begin + length + 2
+            if at > len(self.received):
+                break
+            assert self.received[at - 2 : at] == b"\r\n"
+            text += self.received[begin : begin + length]
+        self._parsed = (len(self.received), text.decode())
+        return self._parsed[1]
+
+    async def has(self, text: str) -> None:
+        await until(lambda: self.text == text)
+
+
+@pytest.fixture
+def broadcaster() -> Iterator[Broadcaster]:
+    broadcaster = permissive()
+    yield broadcaster
+    broadcaster.close()
+
+
+def direct(broadcaster: Broadcaster) -> int:
+    return broadcaster.stats()["direct"]
+
+
+async def attached(broadcaster: Broadcaster, app: Any = None, **options: Any) -> Connection:
+    connection = Connection(app or EventStream(broadcaster), **options)
+    await until(lambda: direct(broadcaster) == 1)
+    assert connection.text == ":\n\n"
+    return connection
+
+
+async def ordinary(broadcaster: Broadcaster, connection: Connection, before: str = ":\n\n") -> None:
+    """It gets its events, and not from C."""
+    await until(lambda: broadcaster.client_count == 1 and connection.text.endswith(before))
+    broadcaster.broadcast("message", "x")
+    await until(lambda: connection.text.endswith(EVENT))
+    assert direct(broadcaster) == 0
+
+
+def changed(app: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        async def changed_send(message: dict[str, Any]) -> None:
+            await send(change(message))
+
+        await app(scope, receive, changed_send)
+
+    return wrapped
+
+
+async def test_a_client_becomes_direct_and_gets_what_all_get(broadcaster: Broadcaster) -> None:
+    connection = await attached(broadcaster)
+    for _ in range(3):
+        broadcaster.broadcast("message", "x")
+    await connection.has(":\n\n" + 3 * EVENT)
+    assert broadcaster.client_count == 1
+    broadcaster.close()
+    await asyncio.wait_for(connection.task, 5)
+    assert connection.text == ":\n\n" + 3 * EVENT
+    assert connection.received.endswith(b"0\r\n\r\n") and connection.cycle.response_complete
+    assert direct(broadcaster) == 0 and connection.protocol.sse_owner is None
+
+
+async def test_what_the_hooks_are_told_counts_direct_events() -> None:
+    told = []
+    broadcaster = permissive(on_disconnect=lambda client: told.append((client.events, client.bytes, client.reason)))
+    connection = await attached(broadcaster)
+    broadcaster.broadcast("message", "x")
+    await connection.has(":\n\n" + EVENT)
+    asyncio.get_running_loop().call_soon(connection.protocol.lose)
+    await asyncio.wait_for(connection.task, 5)
+    assert told == [(1, len(EVENT), "left")]
+
+
+async def test_heartbeats(broadcaster: Broadcaster) -> None:
+    broadcaster = permissive(heartbeat_interval=0.05)
+    connection = await attached(broadcaster)
+    await connection.has(":\n\n" + HEARTBEAT)
+    broadcaster.broadcast("message", "x")
+    await connection.has(":\n\n" + HEARTBEAT + EVENT)
+    await connection.has(":\n\n" + HEARTBEAT + EVENT + HEARTBEAT)
+    broadcaster.close()
+    await connection.task
+
+
+async def test_a_client_that_has_gone_is_no_client(broadcaster: Broadcaster) -> None:
+    connection = await attached(broadcaster)
+    connection.far.close()
+    broadcaster.broadcast("message", "x")
+    await until(lambda: connection.transport.is_aborted)
+    await asyncio.wait_for(connection.task, 5)
+    assert broadcaster.client_count == direct(broadcaster) == 0
+
+
+async def test_what_a_request_leaves_behind_needs_no_collection() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    connection = Connection(app)
+    await connection.task
+    gc.collect()
+    gc.disable()
+    try:
+        handoff = weakref.ref(connection.cycle)
+        del connection.cycle, connection.scope, connection.task
+        assert handoff() is None
+    finally:
+        gc.enable()
+
+
+async def test_the_scope_carries_the_hand_off_and_keeps_its_extensions() -> None:
+    seen = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.update(scope["extensions"], send=send)
+
+    entry = Entry(app, protocol := object())
+    await entry({"type": "http", "extensions": {"theirs": 1}}, None, send := object())
+    assert seen["theirs"] == 1
+    assert type(seen["fastware.sse"]) is Handoff and type(seen["send"]) is Sender
+    assert seen["fastware.sse"].sender is seen["send"]
+    assert seen["send"].send is send and seen["send"].protocol is protocol
+    handoff = entry.current
+    assert handoff is seen["fastware.sse"]
+    seen.clear()
+    assert handoff.sender is None
+
+    entry.release()
+    assert entry.current is None
+    seen["extensions"] = None
+    with pytest.raises(KeyError):
+        await entry({"type": "http"}, None, send)
+
+
+async def test_where_there_is_no_direct_way_from_the_start(broadcaster: Broadcaster) -> None:
+    for options in ({"sslcontext": object()}, {"ssl_object": object()}):
+        await ordinary(broadcaster, Connection(EventStream(broadcaster), **options))
+        broadcaster = permissive()
+
+
+async def test_a_broadcaster_opts_out() -> None:
+    broadcaster = permissive(direct=False)
+    await ordinary(broadcaster, Connection(EventStream(broadcaster)))
+
+
+async def test_a_request_whose_body_is_not_read_yet(broadcaster: Broadcaster) -> None:
+    connection = Connection(EventStream(broadcaster))
+    connection.cycle.more_body = True
+    await ordinary(broadcaster, connection)
+
+
+async def test_head_is_answered_as_ever(broadcaster: Broadcaster) -> None:
+    connection = Connection(EventStream(broadcaster), method="HEAD")
+    await connection.task
+    assert connection.protocol.sse_owner is None and connection.received == b""
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"content-encoding", b"gzip"),
+        (b"content-length", b"100000"),
+        (b"Transfer-Encoding", b"chunked"),
+        (b"trailer", b"x"),
+    ],
+)
+async def test_a_response_that_is_no_plain_stream(broadcaster: Broadcaster, header: tuple[bytes, bytes]) -> None:
+    def change(message: dict[str, Any]) -> dict[str, Any]:
+        return message | {"headers": [*message["headers"], header]} if "headers" in message else message
+
+    connection = Connection(changed(EventStream(broadcaster), change))
+    await ordinary(broadcaster, connection)
+    assert connection.protocol.sse_owner is None
+
+
+async def test_another_content_type_or_status(broadcaster: Broadcaster) -> None:
+    for wrong in ({"status": 203}, {"headers": [(b"content-type", b"text/plain")]}):
+        broadcaster = permissive()
+
+        def change(message: dict[str, Any], wrong: dict[str, Any] = wrong) -> dict[str, Any]:
+            return message | wrong if "headers" in message else message
+
+        await ordinary(broadcaster, Connection(changed(EventStream(broadcaster), change)))
+
+
+async def test_a_middleware_that_rewrites_every_body(broadcaster: Broadcaster) -> None:
+    def change(message: dict[str, Any]) -> dict[str, Any]:
+        return message | {"body": b":\n\n" + message["body"]} if message.get("body") else message
+
+    connection = Connection(changed(EventStream(broadcaster), change))
+    await ordinary(broadcaster, connection)
+    assert connection.protocol.sse_owner is None
+
+
+async def test_a_middleware_that_rewrites_later_bodies(broadcaster: Broadcaster) -> None:
+    """Initial events of their own body: the first comes through, and the second does not."""
+    big = "x" * 65_536
+
+    def change(message: dict[str, Any]) -> dict[str, Any]:
+        return message | {"body": message["body"] + b":\n\n"} if b"last" in message.get("body", b"") else message
+
+    app = EventStream(broadcaster, initial=[("message", big), ("message", "last")])
+    await ordinary(broadcaster, Connection(changed(app, change)))
+
+
+async def test_a_middleware_that_hands_bodies_to_another_task(broadcaster: Broadcaster) -> None:
+    """The stream goes on before the server has seen what it gave."""
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        queue: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def pump() -> None:
+            while True:
+                item = await queue.get()
+                await gate.wait()
+                await send(item)
+
+        task = asyncio.get_running_loop().create_task(pump())
+        await EventStream(broadcaster)(scope, receive, queue.put)
+        task.cancel()
+
+    connection = Connection(app)
+    await until(lambda: broadcaster.client_count == 1)
+    broadcaster.broadcast("message", "x")
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert direct(broadcaster) == 0
+    gate.set()
+    await until(lambda: direct(broadcaster) == 1)
+    broadcaster.broadcast("message", "x")
+    await connection.has(":\n\n" + 2 * EVENT)
+
+
+async def test_nothing_is_written_past_a_transport_that_holds_bytes_back(broadcaster: Broadcaster) -> None:
+    connection = Connection(EventStream(broadcaster, initial=[("message", "first")]))
+    connection.transport.holds_back = True
+    await until(lambda: broadcaster.client_count == 1 and connection.transport.buffer != b"")
+    broadcaster.broadcast("message", "x")
+    await asyncio.sleep(0.01)
+    assert direct(broadcaster) == 0 and connection.text == ""
+    connection.transport.holds_back = False
+    connection.transport.flush()
+    await until(lambda: direct(broadcaster) == 1)
+    await connection.has(message("first") + EVENT)
+
+
+async def test_who_else_sends_takes_the_socket_back(broadcaster: Broadcaster) -> None:
+    sends = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sends.append(send)
+        await EventStream(broadcaster)(scope, receive, send)
+
+    connection = await attached(broadcaster, app)
+    expected = ":\n\n"
+    for number in range(50):
+        broadcaster.broadcast("message", str(number))
+        await sends[0]({"type": "http.response.body", "body": b": foreign\n\n", "more_body": True})
+        await sends[0]({"type": "http.response.body", "body": b"", "more_body": True})
+    await until(lambda: connection.text.count("data:") == 50)
+    events = [line for line in connection.text.split("\n") if line.startswith("data:")]
+    assert events == [f"data: {number}" for number in range(50)]
+    assert connection.text.count(": foreign\n\n") == 50 and connection.text.startswith(expected)
+    await until(lambda: direct(broadcaster) == 1)
+
+
+async def test_a_slow_client_gets_everything_in_order(broadcaster: Broadcaster) -> None:
+    broadcaster = permissive(0)
+    connection = await attached(broadcaster)
+    big = message("x" * 9_999)
+    for _ in range(400):  # far more than a socket holds
+        broadcaster.broadcast("message", "x" * 9_999)
+    await asyncio.sleep(0.02)
+    assert broadcaster.stats()["direct"] == 1
+    await connection.has(":\n\n" + 400 * big)
+
+
+async def test_a_slow_client_that_is_closed_gets_what_it_is_owed(broadcaster: Broadcaster) -> None:
+    broadcaster = permissive(0)
+    connection = await attached(broadcaster)
+    connection.transport.holds_back = True  # what is handed back must not block the test
+    for _ in range(400):
+        broadcaster.broadcast("message", "x" * 9_999)
+    broadcaster.close()
+    while not connection.task.done() or connection.transport.buffer:
+        try:
+            connection.received += connection.far.recv(1 << 20)
+        except BlockingIOError:
+            await asyncio.sleep(0)
+        if connection.transport.buffer and connection.task.done():
+            sent = connection.transport.end.send(connection.transport.buffer[:65_536])
+            connection.transport.buffer = connection.transport.buffer[sent:]
+    assert connection.text == ":\n\n" + 400 * message("x" * 9_999)
+    assert connection.received.endswith(b"0\r\n\r\n")
+
+
+async def test_the_server_stops(broadcaster: Broadcaster) -> None:
+    told = []
+    broadcaster = permissive(on_disconnect=lambda client: told.append(client.reason))
+    connection = await attached(broadcaster)
+    handoff = connection.protocol.entry.current
+    asyncio.get_running_loop().call_soon(handoff.stream.stop)
+    await asyncio.wait_for(connection.task, 5)
+    assert told == ["shutdown"] and connection.cycle.response_complete
+    assert handoff.stream is None
+
+
+async def test_a_stream_that_begins_while_the_server_stops_ends_at_once(broadcaster: Broadcaster) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"]["fastware.sse"].is_ending = True
+        await EventStream(broadcaster)(scope, receive, send)
+
+    connection = Connection(app)
+    await asyncio.wait_for(connection.task, 5)
+    assert connection.cycle.response_complete and connection.text == ":\n\n"
+
+
+async def test_a_socket_that_stays_full_is_given_up() -> None:
+    told = []
+    broadcaster = permissive(on_disconnect=lambda client: told.append(client.reason))
+    connection = await attached(broadcaster, EventStream(broadcaster, send_timeout=0.2))
+    for _ in range(100):
+        broadcaster.broadcast("message", "x" * 99_999)
+    await until(lambda: connection.transport.is_aborted)
+    await asyncio.wait_for(connection.task, 5)
+    assert told == ["send_timeout"] and broadcaster.client_count == 0
+
+
+async def test_an_attach_that_fails_leaves_the_ordinary_way(
+    broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*ignored: Any) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
+    await ordinary(broadcaster, Connection(EventStream(broadcaster)))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
