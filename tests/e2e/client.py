@@ -178,15 +178,25 @@ class Connection(Wire):
         self._received = bytearray()
         self._open: deque[Response] = deque()
 
-    def send(self, method: str, target: str, data: Any = None) -> Response:
+    def send(self, method: str, target: str, data: Any = None, headers: str = "") -> Response:
+        """headers: lines to add, each with its end."""
         body = b"" if data is None else json.dumps(data).encode()
-        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{headers}"
         if data is not None:
             head += "Content-Type: application/json\r\n"
+        response = self.expect(method)
+        self.write(head.encode() + b"\r\n" + body)
+        return response
+
+    def expect(self, method: str) -> Response:
+        """One more response is to come, to a request that the caller writes."""
         response = Response(self, method)
         self._open.append(response)
-        self._transport.write(head.encode() + b"\r\n" + body)
         return response
+
+    def write(self, data: bytes) -> None:
+        """Whatever the caller likes."""
+        self._transport.write(data)
 
     def take(self, data: bytes) -> None:
         self._received += data

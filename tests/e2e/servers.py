@@ -20,6 +20,7 @@ APPS = HERE / "apps"
 EXAMPLES = HERE.parents[1] / "examples"
 PACKAGE = Path(fastware_sse.__file__).parents[1]
 
+PROTOCOL = "fastware_sse.uvicorn:Protocol"
 EXIT_LIMIT = 5  # seconds; what keeps a server from stopping keeps it for ever, and all of them take less than one
 
 
@@ -40,6 +41,13 @@ def serve(loop: str) -> Kind:
 def uvicorn(loop: str, http: str, *more: str) -> Kind:
     options = ["--port", "{port}", "--loop", loop, "--http", http, "--no-access-log", *more]
     return Kind(f"uvicorn-{loop}-{http}", ["-m", "uvicorn", "{app}:app", *options])
+
+
+def direct(loop: str, http: str, *more: str) -> Kind:
+    """uvicorn with our protocol class, which stands on httptools where that is installed."""
+    options = uvicorn(loop, PROTOCOL, *more).command[2:]
+    program = ["-m", "uvicorn"] if http == "httptools" else [str(APPS / "without_httptools.py")]
+    return Kind(f"direct-{loop}-{http}", [*program, *options])
 
 
 def granian(loop: str, *more: str) -> Kind:
@@ -63,6 +71,7 @@ GRANIAN_UVLOOP = granian("uvloop", "--backpressure", "5000")
 HYPERCORN = hypercorn("hypercorn")
 HYPERCORN_W0 = hypercorn("hypercorn-w0", "-w", "0")
 DAPHNE = Kind("daphne", ["-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}:app"])
+DIRECT = [direct(loop, http) for loop in ("asyncio", "uvloop") for http in ("httptools", "h11")]
 KINDS = [SERVE, SERVE_UVLOOP, UVICORN, UVICORN_UVLOOP]
 
 
@@ -146,6 +155,10 @@ class Server:
             while (await connection.request("GET", "/status"))["clients"] != number:
                 pass
         connection.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def interrupt(self) -> None:
         """Ctrl-C, as a terminal does it: to every process of the group."""
