@@ -72,6 +72,8 @@ bool fw_laggard_gather(struct fw_fanout *fanout, struct fw_direct *client, size_
     switch (fw_group_gather(fanout->hub, &fanout->group, client->reader, most)) {
     case FW_GATHERED_JOINS:
         client->stamp = fanout->stamp;
+        if (fw_laggard_first(&fanout->members) == NULL) /* the empty group went to the head */
+            fw_laggard_call(fanout);
         fw_laggard_move(fanout, client, FW_DIRECT_MEMBER, &fanout->members);
         return false;
     case FW_GATHERED_WAITS:

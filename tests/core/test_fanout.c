@@ -643,9 +643,19 @@ static void whoever_is_ahead_of_the_group_waits_for_it(void)
     run(hub, fanout, 0);
     CHECK_EQ(check_fanout(fanout), 1);
     put(hub, 50);
+    arrive(hub, fanout, &crowd[0], true);
+    put(hub, 50);
+    go(hub, fanout, &crowd[5]);
+    arrive(hub, fanout, &crowd[5], true); /* or another one, at the head */
+    run(hub, fanout, 0);
+    watch_all(&crowd[0]);
+    CHECK_EQ(crowd[0].next, 6);
+    go(hub, fanout, &crowd[0]);
+    CHECK_EQ(check_fanout(fanout), 1);
+    put(hub, 50);
     run(hub, fanout, 0);
     watch_all(&crowd[5]);
-    CHECK_EQ(crowd[5].next, 5);
+    CHECK_EQ(crowd[5].next, 7);
     go(hub, fanout, &crowd[5]);
     close_both(hub, fanout);
 }

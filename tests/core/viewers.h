@@ -141,11 +141,12 @@ static inline bool is_between_events(const struct viewer *viewer)
     return viewer->event_bytes == 0 && viewer->beat_bytes == 0;
 }
 
-/* An event without text has no bytes. */
-static inline void skip_empty(struct viewer *viewer)
+/* An event without text has no bytes: whether it has come cannot be seen. */
+static inline uint64_t past_empty(uint64_t sequence)
 {
-    while (viewer->next != published.head && event_piece(viewer).size == 0)
-        viewer->next++;
+    while (sequence != published.head && published.frames[sequence]->size == 0)
+        sequence++;
+    return sequence;
 }
 
 static inline void take_byte(size_t *taken, struct fw_text piece, char byte)
@@ -160,7 +161,7 @@ static inline void feed(struct viewer *viewer, const char *at, size_t size)
     for (const char *end = at + size; at != end; at++) {
         struct fw_text beat = beat_piece(viewer->direct.chunked), event = {NULL, 0};
         if (is_between_events(viewer))
-            skip_empty(viewer);
+            viewer->next = past_empty(viewer->next);
         if (viewer->next != published.head) {
             event = event_piece(viewer);
             take_byte(&viewer->event_bytes, event, *at);
@@ -247,18 +248,13 @@ static inline size_t detach(struct fw_hub *hub, struct fw_fanout *fanout, struct
     fw_direct_release(direct);
     fw_direct_release(direct);
     CHECK_EQ(fw_direct_rest(direct), 0);
-    if (viewer->is_lost) {
-        viewer->next = viewer->start + direct->events;
-    } else {
+    if (!viewer->is_lost) {
         watch_all(viewer);
         feed(viewer, rest, size);
         CHECK(is_between_events(viewer));
-        uint64_t next = viewer->next;
-        if (viewer->start + direct->events > viewer->next)
-            skip_empty(viewer);
-        CHECK(viewer->start + direct->events >= next && viewer->start + direct->events <= viewer->next);
-        viewer->next = viewer->start + direct->events;
+        CHECK_EQ(past_empty(viewer->next), past_empty(viewer->start + direct->events));
     }
+    viewer->next = viewer->start + direct->events;
     if (!viewer->is_cut_off)
         CHECK_EQ(viewer->reader.sequence, viewer->next);
     CHECK_EQ(direct->bytes, text_of(viewer->start, viewer->next));
