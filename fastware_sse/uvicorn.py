@@ -81,17 +81,30 @@ class _Direct:
         self._sse_stash = b""
         if owner is not None:
             owner.lost()
+        else:
+            self._sse_tell_current()
         super().connection_lost(exc)  # type: ignore[misc]
         self._sse_entry.release()
 
-    def shutdown(self) -> None:
-        super().shutdown()  # type: ignore[misc]
+    def _sse_tell_current(self) -> None:
+        """httptools' protocol tells its newest request alone, which may be one that waits for the one that is answered."""
+        cycle = self._sse_cycle
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+
+    @property
+    def _sse_cycle(self) -> Any:
+        """That of the response that is open, or None."""
         handoff = self._sse_entry.current
         sender = None if handoff is None else handoff.sender
-        if handoff is None or sender is None:
-            return
-        cycle = sender.send.__self__  # type: ignore[attr-defined]
-        if cycle.response_complete:
+        cycle = None if sender is None else sender.send.__self__  # type: ignore[attr-defined]
+        return None if cycle is None or cycle.response_complete else cycle
+
+    def shutdown(self) -> None:
+        super().shutdown()  # type: ignore[misc]
+        handoff, cycle = self._sse_entry.current, self._sse_cycle
+        if handoff is None or cycle is None:
             return
         handoff.is_ending = True
         cycle.keep_alive = False

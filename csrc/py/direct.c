@@ -266,17 +266,22 @@ static PyObject *direct_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
 
 /* ---- beginning and end ---- */
 
-/* Calls loop.METHOD(descriptor[, callback]) in an empty context: the loop would keep that of the first request. */
+/* Calls loop.METHOD(descriptor[, callback]) in an empty context: the loop would keep that of the first request. A new one,
+ * since we may be inside of the bridge's. */
 static int tell_loop(Bridge *bridge, PyObject *method, int descriptor, PyMethodDef *callback)
 {
-    PyObject *bound = callback != NULL ? PyCFunction_New(callback, (PyObject *)bridge) : NULL;
-    PyObject *function = callback == NULL || bound != NULL ? PyObject_GetAttr(bridge->loop, method) : NULL;
-    PyObject *result = NULL;
-    if (function != NULL)
-        result = bound != NULL ? PyObject_CallMethod(bridge->context, "run", "OiO", function, descriptor, bound)
-                               : PyObject_CallMethod(bridge->context, "run", "Oi", function, descriptor);
+    PyObject *bound = NULL, *function = NULL, *result = NULL, *context = PyContext_New();
+    if (context != NULL)
+        function = PyObject_GetAttr(bridge->loop, method);
+    if (function != NULL && callback != NULL)
+        bound = PyCFunction_New(callback, (PyObject *)bridge);
+    if (function != NULL && callback == NULL)
+        result = PyObject_CallMethod(context, "run", "Oi", function, descriptor);
+    else if (bound != NULL)
+        result = PyObject_CallMethod(context, "run", "OiO", function, descriptor, bound);
     Py_XDECREF(bound);
     Py_XDECREF(function);
+    Py_XDECREF(context);
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
 }
