@@ -297,9 +297,11 @@ static enum fw_pass judge(struct fw_fanout *fanout)
 {
     struct fw_group_view view = fw_group_look(fanout->hub, &fanout->group);
     bool has_members = fw_laggard_first(&fanout->members) != NULL;
+    if (view.is_broken)
+        return FW_PASS_MORE;
     if (!has_members && fw_laggard_first(&fanout->ahead) == NULL)
         return FW_PASS_IDLE;
-    if (!has_members || view.is_broken || view.is_closed || fanout->is_beating)
+    if (!has_members || view.is_closed || fanout->is_beating)
         return FW_PASS_MORE;
     if (fanout->group.sequence != view.head)
         return fanout->is_cut ? FW_PASS_MORE : FW_PASS_AGAIN;

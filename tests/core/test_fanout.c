@@ -454,6 +454,33 @@ static void a_group_that_is_pruned_in_mid_pass_gets_its_window(void)
     close_both(hub, fanout);
 }
 
+/* Its members are gone before anybody has seen that it is broken; the laggard comes back to it all the same. */
+static void a_broken_group_is_mended_without_members(void)
+{
+    struct fw_hub *hub = open_hub(100, 0);
+    struct fw_fanout *fanout = open_fanout(hub);
+    hub->group = (struct fw_limits){10, 0};
+    for (size_t i = 0; i < 3; i++)
+        arrive(hub, fanout, &crowd[i], true);
+    stuff(&crowd[0]);
+    put(hub, 50);
+    run(hub, fanout, 0);
+    put(hub, 50);
+    CHECK_EQ(fw_fanout_pass(fanout, 1, SIZE_MAX, 0), FW_PASS_MORE);
+    CHECK_EQ(put_many(hub, 11, 50), 2);
+    go(hub, fanout, &crowd[1]);
+    go(hub, fanout, &crowd[2]);
+    run(hub, fanout, 0);
+    unstuff(&crowd[0]);
+    while (fw_fanout_laggards(fanout) != 0)
+        fw_fanout_ready(fanout, 0);
+    CHECK_EQ(check_fanout(fanout), 1);
+    watch_all(&crowd[0]);
+    CHECK_EQ(crowd[0].next, 13);
+    go(hub, fanout, &crowd[0]);
+    close_both(hub, fanout);
+}
+
 static void a_socket_that_takes_nothing_is_noted(void)
 {
     struct fw_hub *hub = open_hub(0, 0);
@@ -975,6 +1002,7 @@ int main(void)
     RUN(a_group_without_members_overflows_never);
     RUN(the_groups_limit_follows_the_hubs);
     RUN(a_group_that_is_pruned_in_mid_pass_gets_its_window);
+    RUN(a_broken_group_is_mended_without_members);
     RUN(a_socket_that_takes_nothing_is_noted);
     RUN(a_broken_socket_is_noted);
     RUN(closing_ends_each_client_behind_its_last_event);
