@@ -171,6 +171,8 @@ class Sender:
     """The server's send(), until a stream makes an offer: from then on every message goes to offer.send()."""
 
     offer: Any
+    start: Any
+    """The first message, until somebody has looked at it."""
 
     def __call__(self, message: Any, /) -> Any: ...
     @property
@@ -179,9 +181,6 @@ class Sender:
     @property
     def protocol(self) -> Any:
         """Of the connection, or None where that is lost."""
-    @property
-    def start(self) -> Any:
-        """The first message."""
 
 def wire(
     event: str | None = None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import sys
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,13 @@ def handoff_of(scope: Mapping[str, Any]) -> Handoff | None:
 def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], patience: float | None) -> Offer | None:
     """None where it is clear from the start that there is no direct way."""
     sender = handoff.sender
-    if sender is None or sender.protocol is None or sender.offer is not None or scope.get("method") != "GET":
+    if (
+        sys.platform != "linux"
+        or sender is None
+        or sender.protocol is None
+        or sender.offer is not None
+        or scope.get("method") != "GET"
+    ):
         return None
     cycle = sender.send.__self__  # type: ignore[attr-defined]
     protocol, transport = sender.protocol, cycle.transport
@@ -60,7 +66,6 @@ class Offer:
         "_sender",
         "_sending",
         "_session",
-        "_start",
         "_timer",
         "_transport",
     )
@@ -72,8 +77,7 @@ class Offer:
         self._patience = patience
         self._protocol = sender.protocol
         self._transport = cycle.transport
-        self._start: Any = sender.start
-        self._expected: deque[bytes] = deque()  # given by the stream, and not come through yet
+        self._expected: list[bytes] = []  # given by the stream, and not come through yet
         self._is_verified = False  # the first of them has come through as it was, in a response that is a plain stream
         self._sending = 0  # messages that the server has not taken yet
         self._is_attached = False
@@ -116,15 +120,13 @@ class Offer:
     # ---- the server's side ----
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
-        body = message.get("body", b"")
+        body: bytes = message.get("body", b"")
         is_body = message["type"] == "http.response.body"
         is_last = is_body and not message.get("more_body", False)
         if self._is_attached and is_body and not body and not is_last:
             return
         self.take_back()
-        if not is_body:
-            self._start = self._start or message
-        elif body:
+        if body:
             self._compare(body, is_last)
         forward = self._cycle.send
         self._sending += 1
@@ -148,18 +150,18 @@ class Offer:
 
     def _compare(self, body: bytes, is_last: bool) -> None:
         if self._expected and body == self._expected[0]:
-            self._expected.popleft()
+            del self._expected[0]
             if not self._is_verified and (is_last or not self._is_plain()):
                 self._give_up()
             self._is_verified = True
-            self._start = None
         elif not self._is_verified:
             self._give_up()
         # Else it is of somebody who sends into the stream. One who rewrites it leaves parts that never come through.
 
     def _is_plain(self) -> bool:
         """Whether the response is a stream of events that nothing between here and the client changes."""
-        message = self._start
+        assert self._sender is not None
+        message, self._sender.start = self._sender.start, None
         headers = {bytes(name).lower(): bytes(value).lower() for name, value in message.get("headers", ())}
         return (
             message["status"] == 200
@@ -205,7 +207,6 @@ class Offer:
         if sender is None:
             return
         sender.offer = None
-        self._start = None
         self._expected.clear()
         if self._timer is not None:
             self._timer.cancel()

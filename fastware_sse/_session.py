@@ -118,7 +118,7 @@ class Session:
         self._handoff: Handoff | None = None
         self.offer: Offer | None = None  # of a direct way to the client's socket
         self.is_forgotten = False  # by its server, and found by the collector, which may run inside of broadcast()
-        self._why = "shutdown"  # what it means that the stream was told to finish
+        self._why: str | None = None  # the first reason for which it was told to finish; None: a signal
 
     def begin(self, loop: asyncio.AbstractEventLoop, patience: float | None = SEND_TIMEOUT) -> None:
         """Register the client.
@@ -180,7 +180,7 @@ class Session:
         """
         if self.reason is not None:
             return
-        self._why = why
+        self._why = self._why or why
         if self.offer is not None:
             self.offer.take_back()
         self.subscription.end()
@@ -199,7 +199,7 @@ class Session:
             self._handoff.stream = None
         self.subscription.close()
         fate = self.subscription.fate
-        self.reason = why if fate is None else self._why if fate == "finished" else fate
+        self.reason = why if fate is None else (self._why or "shutdown") if fate == "finished" else fate
         if self._age is not None:
             self._age.leave()
         if self._entry is not None:

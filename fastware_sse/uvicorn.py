@@ -87,7 +87,7 @@ class _Direct:
         self._sse_entry.release()
 
     def _sse_tell_current(self) -> None:
-        """httptools' protocol tells its newest request alone, which may be one that waits for the one that is answered."""
+        """httptools' protocol tells its newest request alone, and that may wait for the one that is answered."""
         cycle = self._sse_cycle
         if cycle is not None:
             cycle.disconnected = True

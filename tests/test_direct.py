@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import os
 import socket
 import sys
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -114,7 +116,8 @@ class Connection:
         self.scope = {"type": "http", "method": method, "path": "/", "headers": [], "http_version": "1.1"}
         self.cycle = Cycle(self.scope, self.transport)
         self.received = b""
-        self._parsed = (0, "")
+        self._at = 0  # in front of it all is parsed
+        self._texts: list[bytes] = []
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -128,18 +131,15 @@ class Connection:
                 self.received += part
         except BlockingIOError:
             pass
-        if self._parsed[0] == len(self.received):
-            return self._parsed[1]
-        text, at = b"", 0
-        while (end := self.received.find(b"\r\n", at)) >= 0:
-            begin, length = end + 2, int(self.received[at:end], 16)
-            at = begin + length + 2
-            if at > len(self.received):
+        while (end := self.received.find(b"\r\n", self._at)) >= 0:
+            begin, length = end + 2, int(self.received[self._at : end], 16)
+            if begin + length + 2 > len(self.received):
                 break
-            assert self.received[at - 2 : at] == b"\r\n"
-            text += self.received[begin : begin + length]
-        self._parsed = (len(self.received), text.decode())
-        return self._parsed[1]
+            self._at = begin + length + 2
+            assert self.received[self._at - 2 : self._at] == b"\r\n"
+            self._texts.append(self.received[begin : begin + length])
+        self._texts = [b"".join(self._texts)]
+        return self._texts[0].decode()
 
     async def has(self, text: str) -> None:
         await until(lambda: self.text == text)
@@ -408,6 +408,59 @@ async def test_a_slow_client_gets_everything_in_order(broadcaster: Broadcaster) 
     await asyncio.sleep(0.02)
     assert broadcaster.stats()["direct"] == 1
     await connection.has(":\n\n" + 400 * big)
+
+
+async def test_a_burst_larger_than_the_buffer_prunes_nobody_whose_socket_takes_it() -> None:
+    broadcaster = permissive(16)
+    connection = await attached(broadcaster)
+    for _ in range(1000):
+        broadcaster.broadcast("message", "x")
+    await connection.has(":\n\n" + 1000 * EVENT)
+    stats = broadcaster.stats()
+    assert (stats["direct"], stats["pruned"], stats["log_events"]) == (1, 0, 0)
+
+
+async def test_a_burst_beyond_what_the_group_may_wait_for_prunes() -> None:
+    broadcaster = permissive(16)
+    connection = await attached(broadcaster)
+    for _ in range(65_537):
+        broadcaster.broadcast("message", "x")
+    assert (broadcaster.client_count, broadcaster.stats()["pruned"]) == (0, 1)
+    await connection.has(":\n\n" + 65_536 * EVENT)
+    await asyncio.wait_for(connection.task, 5)
+    assert connection.text and connection.received.endswith(b"0\r\n\r\n")
+
+
+async def test_a_thread_that_publishes_waits_for_direct_clients_too() -> None:
+    broadcaster = permissive(65_536)
+    connection = await attached(broadcaster)
+
+    def publish() -> None:
+        for _ in range(70_000):
+            broadcaster.broadcast("message", "x")
+
+    thread = asyncio.get_running_loop().run_in_executor(None, publish)
+    time.sleep(0.3)  # the loop has no turn for as long
+    assert broadcaster.stats()["events"] < 65_536
+    async with asyncio.timeout(60):
+        while not thread.done() or len(connection.text) < 70_000 * len(EVENT):
+            await asyncio.sleep(0.01)
+    assert broadcaster.stats()["pruned"] == 0
+    assert connection.text == ":\n\n" + 70_000 * EVENT
+
+
+async def test_after_a_fork_the_child_writes_to_nobody() -> None:
+    broadcaster = permissive()
+    connection = await attached(broadcaster)
+    child = os.fork()
+    if child == 0:
+        broadcaster.broadcast("message", "the child's")
+        ok = broadcaster.client_count == direct(broadcaster) == 0
+        gc.collect()
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    broadcaster.broadcast("message", "x")
+    await connection.has(":\n\n" + EVENT)
 
 
 async def test_a_slow_client_that_is_closed_gets_what_it_is_owed(broadcaster: Broadcaster) -> None:

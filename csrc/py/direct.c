@@ -1,6 +1,9 @@
 #include "py/direct.h"
 
 #include "core/fanout.h"
+
+#ifdef FW_HAS_FANOUT
+
 #include "core/status.h"
 #include "py/parked.h"
 #include "py/schedule.h"
@@ -386,3 +389,56 @@ void direct_stop(Bridge *bridge)
         PyErr_Clear();
     Py_XDECREF(result);
 }
+
+#else /* nobody is ever attached */
+
+int direct_attach(Client *Py_UNUSED(client), int Py_UNUSED(fd), bool Py_UNUSED(chunked), double Py_UNUSED(patience),
+                  PyObject *Py_UNUSED(offer))
+{
+    PyErr_SetString(PyExc_NotImplementedError, "direct fan-out needs epoll");
+    return -1;
+}
+
+PyObject *direct_detach(Client *Py_UNUSED(client))
+{
+    return PyBytes_FromStringAndSize(NULL, 0);
+}
+
+void direct_drop(Client *Py_UNUSED(client))
+{
+}
+
+int direct_release(Bridge *Py_UNUSED(bridge))
+{
+    return 0;
+}
+
+int direct_wake(Bridge *Py_UNUSED(bridge))
+{
+    return 0;
+}
+
+bool direct_is_endangered(Bridge *Py_UNUSED(bridge))
+{
+    return false;
+}
+
+uint64_t direct_events(const Client *Py_UNUSED(client))
+{
+    return 0;
+}
+
+uint64_t direct_bytes(const Client *Py_UNUSED(client))
+{
+    return 0;
+}
+
+void direct_stop(Bridge *Py_UNUSED(bridge))
+{
+}
+
+void direct_free(Bridge *Py_UNUSED(bridge), bool Py_UNUSED(is_fork))
+{
+}
+
+#endif

@@ -10,7 +10,7 @@ typedef struct {
     PyObject *send;     /* the server's */
     PyObject *protocol; /* NULL once the connection is lost */
     PyObject *handoff;
-    PyObject *start; /* the first message, or NULL */
+    PyObject *start; /* the first message; NULL before it, None once it has been looked at */
     PyObject *offer; /* or NULL, or None */
 } Sender;
 
@@ -106,11 +106,11 @@ PyType_Spec handoff_spec = {
 static PyObject *sender_call(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Sender *self = (Sender *)op;
+    if (self->start == NULL && PyVectorcall_NARGS(nargsf) != 0)
+        self->start = Py_NewRef(args[0]);
     if (self->offer != NULL && self->offer != Py_None)
         return PyObject_CallMethodObjArgs(self->offer, fw_state_of_type(Py_TYPE(op))->name_send,
                                           PyVectorcall_NARGS(nargsf) == 1 ? args[0] : Py_None, NULL);
-    if (self->start == NULL && PyVectorcall_NARGS(nargsf) != 0)
-        self->start = Py_NewRef(args[0]);
     return PyObject_Vectorcall(self->send, args, nargsf, kwnames);
 }
 
@@ -164,7 +164,7 @@ static PyMemberDef sender_members[] = {
     {"offer", T_OBJECT, offsetof(Sender, offer), 0, "The stream's, or None."},
     {"send", T_OBJECT, offsetof(Sender, send), READONLY, "The server's own."},
     {"protocol", T_OBJECT, offsetof(Sender, protocol), READONLY, "Of the connection."},
-    {"start", T_OBJECT, offsetof(Sender, start), READONLY, "The first message."},
+    {"start", T_OBJECT, offsetof(Sender, start), 0, "The first message, or None."},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Sender, call), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
