@@ -145,10 +145,12 @@ int fw_group_part(struct fw_hub *hub, struct fw_reader *reader, struct fw_range 
         }
     }
     fw_range_free(made);
-    if (is_out_of_memory)
+    if (is_out_of_memory) {
         fw_group_cut_off(hub, reader);
+        return FW_ENOMEM;
+    }
     fw_hub_trim(hub);
-    return is_out_of_memory ? FW_ENOMEM : FW_OK;
+    return FW_OK;
 }
 
 void fw_group_cut_off(struct fw_hub *hub, struct fw_reader *reader)
@@ -161,4 +163,5 @@ void fw_group_cut_off(struct fw_hub *hub, struct fw_reader *reader)
     fw_hub_uncount_locked(hub, reader);
     reader->end = reader->sequence;
     fw_hub_unlock(hub);
+    fw_hub_trim(hub);
 }
