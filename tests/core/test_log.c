@@ -539,6 +539,73 @@ static void the_pruned_share_one_range(void)
     fw_range_free(range);
 }
 
+/* Groups and slots are trimmed, judged and pruned beside each other, whoever is behind. */
+static void groups_and_slots_are_judged_each_by_its_limits(void)
+{
+    enum {
+        LENGTH = 8
+    };
+    for (uint64_t in_slot = 0; in_slot <= LENGTH; in_slot++)
+        for (uint64_t in_group = 0; in_group <= LENGTH; in_group++)
+            for (uint64_t slot_limit = 1; slot_limit <= LENGTH + 1; slot_limit++)
+                for (uint64_t group_limit = 1; group_limit <= LENGTH + 1; group_limit++) {
+                    struct fw_log log;
+                    struct fw_reader slot = reader_of_weight(1), a = reader_of_weight(10), b = reader_of_weight(100);
+                    struct fw_group group = {.sequence = ORIGIN + in_group},
+                                    empty = {.sequence = ORIGIN, .next = &group};
+                    open_log(&log, 16);
+                    log.groups = &empty;
+                    for (size_t i = 0; i < LENGTH; i++)
+                        append(&log, 10);
+                    fw_log_enter(&log, &slot, ORIGIN + in_slot);
+                    fw_log_unite(&group, &a);
+                    fw_log_unite(&group, &b);
+                    uint64_t first = in_slot < in_group ? in_slot : in_group;
+                    trim_all(&log);
+                    CHECK_EQ(fw_log_needed(&log), ORIGIN + first);
+                    CHECK_EQ(log.tail, ORIGIN + first);
+
+                    struct fw_limits events = {slot_limit, 0}, bytes = {0, 10 * group_limit};
+                    struct fw_cut cut = {fw_log_cut(&log, events, 10), fw_log_group_cut(&log, bytes, 10)};
+                    bool slot_goes = LENGTH - in_slot >= slot_limit && in_slot != LENGTH;
+                    bool group_goes = LENGTH - in_group >= group_limit && in_group != LENGTH;
+                    CHECK_EQ(cut.readers > ORIGIN + in_slot, slot_goes);
+                    CHECK_EQ(cut.groups > ORIGIN + in_group, group_goes);
+                    uint64_t owed = slot_goes && (!group_goes || in_slot < in_group) ? LENGTH - in_slot
+                                    : group_goes                                     ? LENGTH - in_group
+                                                                                     : 0;
+                    CHECK_EQ(fw_log_owed(&log, cut), owed);
+                    CHECK_EQ(fw_log_weight(&log, cut), slot_goes + 110 * group_goes);
+                    CHECK_EQ(fw_log_allows(&log, events, ORIGIN + in_slot), LENGTH - in_slot <= slot_limit);
+                    CHECK_EQ(fw_log_allows(&log, bytes, ORIGIN + in_group),
+                             LENGTH - in_group <= group_limit || LENGTH - in_group <= 1);
+                    if (owed != 0) {
+                        struct fw_range *range = fw_range_new(owed);
+                        CHECK_EQ(fw_log_prune(&log, cut, range), slot_goes + 110 * group_goes);
+                        CHECK(range->count == owed && range->references == slot_goes + 2u * group_goes);
+                        CHECK(group.is_broken == group_goes && (group.readers == NULL) == group_goes);
+                        CHECK(!empty.is_broken);
+                        CHECK((slot.range == range) == slot_goes && (a.range == range) == group_goes);
+                        if (group_goes)
+                            CHECK(a.sequence == ORIGIN + in_group && b.end == log.head && !b.counted);
+                        range->references = 0;
+                        fw_range_free(range);
+                    }
+                    if (!slot_goes)
+                        fw_log_leave(&log, &slot);
+                    if (!group_goes) {
+                        fw_log_part(&a);
+                        CHECK_EQ(a.sequence, ORIGIN + in_group);
+                        fw_log_enter(&log, &a, a.sequence); /* however far the slots have been trimmed */
+                        trim_all(&log);
+                        CHECK_EQ(fw_log_needed(&log), ORIGIN + in_group);
+                        fw_log_leave(&log, &a);
+                        fw_log_part(&b);
+                    }
+                    close_log(&log);
+                }
+}
+
 /* The positions are absolute and only ever subtracted. */
 static void positions_may_be_anything(void)
 {
@@ -578,6 +645,7 @@ int main(void)
     RUN(cut_is_the_first_place_where_a_reader_may_stay);
     RUN(only_readers_in_front_of_the_cut_are_owed_anything);
     RUN(the_pruned_share_one_range);
+    RUN(groups_and_slots_are_judged_each_by_its_limits);
     RUN(positions_may_be_anything);
     return 0;
 }
