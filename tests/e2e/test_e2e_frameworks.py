@@ -41,14 +41,18 @@ EXAMPLES = [
 ]
 
 
+def needing(package: str) -> list[pytest.MarkDecorator]:
+    """In CI a missing framework is a failure: the server says which module it lacks."""
+    missing = importlib.util.find_spec(package) is None and os.environ.get("CI") != "true"
+    return [pytest.mark.skip(reason=f"{package} is not installed")] if missing else []
+
+
 def cases() -> list[object]:
-    found = []
-    for example in EXAMPLES:
-        # In CI a missing framework is a failure: the server says which module it lacks.
-        missing = importlib.util.find_spec(example.package) is None and os.environ.get("CI") != "true"
-        marks = [pytest.mark.skip(reason=f"{example.package} is not installed")] if missing else []
-        found += [pytest.param(example, kind, id=f"{example.name}-{kind}", marks=marks) for kind in example.kinds]
-    return found
+    return [
+        pytest.param(example, kind, id=f"{example.name}-{kind}", marks=needing(example.package))
+        for example in EXAMPLES
+        for kind in example.kinds
+    ]
 
 
 each = pytest.mark.parametrize(("example", "kind"), cases())

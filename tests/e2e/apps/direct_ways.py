@@ -22,7 +22,7 @@ EVENT_STREAM = json.loads(os.environ.get("EVENT_STREAM", "{}"))
 
 @functools.cache
 def hub(name):
-    made = Broadcaster(**OPTIONS)
+    made = Broadcaster(**OPTIONS, on_disconnect=print if "TELL" in os.environ else None)
     made.register_event("message")
     return made
 
