@@ -310,6 +310,36 @@ static void a_burst_beyond_the_limit_prunes_nobody_who_reads(void)
     close_both(hub, fanout);
 }
 
+/* Of a range that they are owed, and of the log that their readers read. */
+static void laggards_at_the_same_place_share_a_window(void)
+{
+    enum {
+        LAGGARDS = 50
+    };
+    for (size_t limit = LAG; limit <= 1000; limit += 1000 - LAG) {
+        struct fw_hub *hub = open_hub(limit, 0);
+        struct fw_fanout *fanout = open_fanout(hub);
+        for (size_t i = 0; i < LAGGARDS; i++)
+            arrive(hub, fanout, &crowd[i], i % 2);
+        put_many(hub, 1000, 1000);
+        run(hub, fanout, 0);
+        CHECK_EQ(fw_fanout_laggards(fanout), LAGGARDS);
+        CHECK_EQ(crowd[7].direct.owed != NULL, limit == LAG);
+        size_t before = fw_alloc_live();
+        while (crowd[0].direct.events < 200) {
+            for (size_t i = 0; i < LAGGARDS; i++)
+                watch_all(&crowd[i]);
+            fw_fanout_ready(fanout, 0);
+            CHECK(fw_alloc_live() < before + 4 * 66000); /* two windows for each framing */
+        }
+        catch_up(hub, fanout, crowd, LAGGARDS);
+        CHECK_EQ(check_fanout(fanout), LAGGARDS);
+        for (size_t i = 0; i < LAGGARDS; i++)
+            go(hub, fanout, &crowd[i]);
+        close_both(hub, fanout);
+    }
+}
+
 /* The live part of a laggard is limited as that of anyone. */
 static void a_laggard_is_pruned_like_anyone(void)
 {
@@ -997,6 +1027,7 @@ int main(void)
     RUN(a_laggard_is_in_the_epoll_until_it_is_in_the_group_again);
     RUN(ready_serves_64_clients_with_64_kib_each);
     RUN(a_burst_beyond_the_limit_prunes_nobody_who_reads);
+    RUN(laggards_at_the_same_place_share_a_window);
     RUN(a_laggard_is_pruned_like_anyone);
     RUN(a_group_has_a_limit_of_its_own);
     RUN(a_group_without_members_overflows_never);
