@@ -74,6 +74,7 @@ ADAPTERS = ["aiohttp", "blacksheep", "django", "litestar", "quart", "starlette"]
 # A module imports modules above it, the standard library and msgspec; others only inside a function or for types.
 PYTHON_RUNGS = [
     "_core",
+    "backplane",
     "_exit",
     "_limits",
     "_workers",
