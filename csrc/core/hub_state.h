@@ -1,4 +1,4 @@
-/* What is behind `struct fw_hub`, for hub.c and its check alone. */
+/* What is behind `struct fw_hub`, for hub.c, place.c and the check alone. */
 #ifndef FW_CORE_HUB_STATE_H
 #define FW_CORE_HUB_STATE_H
 
@@ -13,7 +13,13 @@ struct fw_hub {
     struct fw_log log;           /* guarded by mu */
     struct fw_limits limits;     /* guarded by mu */
     struct fw_history history;   /* guarded by mu */
-    char epoch[FW_EPOCH_DIGITS]; /* constant */
+    char epoch[FW_EPOCH_DIGITS]; /* guarded by mu */
+    uint8_t digits;              /* of positions; constant while readers are joined, as the one below */
+    bool is_told;                /* positions come from outside */
+    bool is_known;               /* guarded by mu; the epoch is, and the position of the head */
+    struct fw_position position; /* guarded by mu; if is_told: of the event in front of the head */
+    struct fw_position base;     /* guarded by mu; if is_told: of that in front of the history (place.h) */
+    uint64_t since;              /* guarded by mu; no history reaches back beyond this event */
     uint64_t clients;            /* guarded by mu; the weight of all readers with `counted` */
     uint64_t pruned;             /* guarded by mu; by weight, as the three below */
     uint64_t pruned_by_bytes;    /* guarded by mu */

@@ -13,6 +13,7 @@ enum fw_status {
     FW_EEND = -6,    /* the reader has read all it will ever get */
     FW_EBUSY = -7,   /* the hub has readers, so its limits are fixed */
     FW_ERANDOM = -8, /* the system gives no random bytes */
+    FW_EORDER = -9,  /* the event's position is not above that of the head */
 };
 
 #endif

@@ -40,7 +40,7 @@ typedef struct BridgeList {
     struct fw_hub *hub; /* owned by the Broadcaster */
     PyObject *queues;   /* likewise: a list of the caller's own queues */
     double interval;    /* of heartbeats in seconds, 0 for none */
-    bool has_history;   /* events have ids, and clients may come back with one */
+    size_t id_size;     /* of the ids of events, with which clients may come back; 0: they have none */
     bool inherited;     /* it was in use in the process that has forked this one, and nobody was told yet */
     PyObject *owner;    /* the Broadcaster, not owned */
     struct BridgeList *previous, *next; /* all of the module (fork.h) */
