@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import weakref
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,13 @@ from . import _background
 from ._core import Outbox
 from ._outage import Backoff, Outage
 from ._pages import Page, Pages
-from .backplane import Backplane, Entry, EntryTooLarge, Item, PositionLost, decoded
+from ._publisher import Publisher
+from ._resume import gap_of
+from .backplane import Backplane, Entry, PositionLost, decoded
 
 if TYPE_CHECKING:
     from .broadcaster import Broadcaster
 
-_BATCH_EVENTS, _BATCH_BYTES = 500, 512 * 1024
 _STEADY = 1.0  # seconds that reading must last until the server counts as back, if it brings nothing
 _CLOSE_LIMIT = 1.0  # seconds
 
@@ -39,14 +39,13 @@ class Relay:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False  # takes no more
         self._is_over = False
-        self._publisher = secrets.token_hex(8)
         self._epoch: str | None = None  # None before the first contact
         self._position = ""  # of the last entry read
+        self._known = asyncio.Event()  # there was a first contact
         self._contact = asyncio.Event()  # its stream is there, as far as we know
-        self._more = asyncio.Event()
-        self._flushed = asyncio.Event()
         self._outage = Outage(backplane)
         self._pages = Pages(backplane, "", self._outage)
+        self._publisher = Publisher(backplane, self._outbox, self._outage, self._contact, self._find_again)
         self._reading: asyncio.Timeout | None = None
         self._refused = 0
         broadcaster._attach_outbox(self._outbox)
@@ -77,6 +76,13 @@ class Relay:
             raise PositionLost("the stream was left")
         return await asyncio.wrap_future(page)
 
+    async def contact(self) -> None:
+        """Wait for the first contact, on any loop."""
+        self.begin()
+        known = _background.submit(self, self._known.wait)
+        if known is not None:
+            await asyncio.wrap_future(known)
+
     def stats(self) -> dict[str, Any]:
         """As documented at Broadcaster.stats()."""
         return {
@@ -84,7 +90,7 @@ class Relay:
             "trouble": self._outage.text,
             "queued_events": len(self._outbox),
             "queued_bytes": self._outbox.bytes,
-            "refused": self._refused,
+            "refused": self._refused + self._publisher.refused,
             "foreign": self.backplane.foreign,
             "epoch": self._epoch,
             "position": self._position or None,
@@ -94,7 +100,7 @@ class Relay:
         """There is something in the outbox, which was empty."""
         self.begin()
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._more.set, context=Context())
+            self._loop.call_soon_threadsafe(self._publisher.wake, context=Context())
 
     def _forsaken(self, _: object) -> None:
         """The Broadcaster was collected, anywhere."""
@@ -104,14 +110,12 @@ class Relay:
     # On the background thread's loop.
 
     async def run(self) -> None:
-        await asyncio.gather(self._read(), self._publish())
+        await asyncio.gather(self._read(), self._publisher.run())
 
     async def finish(self) -> None:
         try:
             async with asyncio.timeout(_background.FLUSH_LIMIT):
-                self._flushed.clear()
-                self._more.set()
-                await self._flushed.wait()
+                await self._publisher.flush()
         except TimeoutError:
             pass
         if lost := self._outbox.close():
@@ -178,7 +182,8 @@ class Relay:
         self._pages = Pages(self.backplane, epoch, self._outage)
         broadcaster = self._broadcaster()
         if broadcaster is not None:
-            broadcaster._rebase(epoch, position, reason)
+            broadcaster._rebase(epoch, position, None if reason is None else gap_of(broadcaster, reason))
+        self._known.set()
 
     def _hand_out(self, entries: list[Entry]) -> None:
         broadcaster = self._broadcaster()
@@ -186,36 +191,8 @@ class Relay:
             self._refused += broadcaster._deliver(entries)
             self._position = entries[-1].position
 
-    async def _publish(self) -> None:
-        backoff = Backoff()
-        too_large = 0  # the counter of an item
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            while batch := [Item._make(item) for item in self._outbox.take(_BATCH_EVENTS, _BATCH_BYTES)]:
-                if batch[0].counter < too_large:
-                    batch = [item for item in batch if item.counter < too_large]
-                await self._contact.wait()
-                try:
-                    await self.backplane.publish(self._publisher, batch)
-                except EntryTooLarge as error:
-                    too_large = error.counter
-                    if too_large == batch[0].counter:
-                        _log.error("%s: an event was not published, and is lost: %s", self.backplane, error)
-                        self._refused += 1
-                        self._outbox.done(too_large)
-                except PositionLost:
-                    self._find_again()
-                except Exception as error:
-                    self._outage.begin("publishing", error)
-                    await backoff.wait()
-                else:
-                    self._outage.end("publishing")
-                    self._outbox.done(batch[-1].counter)
-                    backoff.reset()
-            self._flushed.set()
-
     def _find_again(self) -> None:
+        """There is no stream: it was deleted, and those who read it need not notice."""
         self._contact.clear()
         if self._reading is not None:
             self._reading.reschedule(asyncio.get_running_loop().time())

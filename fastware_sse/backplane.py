@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
+from ._core import BackplaneFull
+
 __all__ = [
     "Backplane",
     "BackplaneError",
@@ -24,10 +26,6 @@ __all__ = [
 
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"  # as in csrc/core/id.c: their order is not that of str
 _VALUES = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
-
-
-class BackplaneFull(RuntimeError):
-    """broadcast() finds no room for the event: the server has been away for so long. The event is not sent."""
 
 
 class BackplaneError(Exception):

@@ -31,6 +31,10 @@ class Server:
     def epoch(self) -> str:
         return encoded(self.epochs, 13)
 
+    def in_child(self) -> None:
+        """Of a fork: for the loop there."""
+        self._changed = asyncio.Condition()
+
     def add(self, event: str, data: bytes) -> None:
         self.last += 1
         self.entries.append(Entry(encoded(self.last, 13), event, data))
