@@ -139,6 +139,9 @@ class Subscription(Iterator[Chunk]):
     def fate(self) -> str | None:
         """Why it has ended: pruned, history, finished or closed; None if the client left."""
     @property
+    def is_ending(self) -> bool:
+        """Whether it is not registered, or will not be for long."""
+    @property
     def id(self) -> str | None:
         """The id of the event in front of the next.
 
@@ -154,7 +157,7 @@ class Subscription(Iterator[Chunk]):
         """Register on the running event loop `loop`; if events have ids, behind the event `last_event_id`.
 
         Where that is not here ("behind"), or nothing is known yet ("unknown"), it stands aside, with nothing to read,
-        until judge() or arrive(); it must not park then.
+        until judge() or arrive().
 
         Raises RuntimeError on a second call.
         """
@@ -178,7 +181,7 @@ class Subscription(Iterator[Chunk]):
         """To be called before the first read: where the history has passed a client that came back to a gap, it begins
         at the oldest event of now."""
     def park(self) -> Awaitable[None] | None:
-        """Return what to await until there is something to read, or None at the end of the stream."""
+        """Return what to await until there is something to read, or None at the end of the stream, or aside."""
     def rest(self) -> Awaitable[None] | None:
         """Return what to await so that others have a turn, or None where it has not joined."""
     def finish(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._deadline import deadlines_of
 from ._session import Session, is_cancelled
-from ._stream import BODY_BYTES, running_loop
+from ._stream import BODY_BYTES, joined, running_loop
 
 if TYPE_CHECKING:
     from ._core import Subscription
@@ -150,18 +150,23 @@ class Request:
         subscription.coalesce = True
         try:
             session.begin(self._loop)
+            while chunks := await session.opening():
+                await self._bodies(subscription, joined(chunks))
             try:
                 bodies = await self._reply.first_bodies(session)
             except (Exception, asyncio.CancelledError):
                 if is_cancelled():
                     raise
                 _log.exception("the initial events of an EventStream failed")
+                if self._started:  # too late to say so
+                    raise asyncio.CancelledError from None
                 await self._answer(500, b"Internal Server Error", [])
                 return
-            await self._start()
-            for body in bodies:
-                await self._body(subscription, body)
-            del bodies, body  # may be large, and the stream may live for days
+            await self._bodies(subscription, bodies)
+            del bodies  # may be large, and the stream may live for days
+            while chunks := await session.replay():
+                await self._bodies(subscription, joined(chunks))
+            del chunks
             while True:
                 for chunk in subscription:
                     await self._body(subscription, chunk.encode())
@@ -182,10 +187,17 @@ class Request:
             await self._farewell(stops)
 
     async def _start(self) -> None:
+        if self._started:
+            return
         # A list of its own: middleware may add to it.
         reply = self._reply
         await self._deliver({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         self._started = True
+
+    async def _bodies(self, subscription: Subscription, bodies: list[bytes]) -> None:
+        await self._start()
+        for body in bodies:
+            await self._body(subscription, body)
 
     async def _body(self, subscription: Subscription, body: bytes) -> None:
         if self._unyielded + len(body) > BODY_BYTES:  # no send need ever have waited

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import _exit, _limits, _workers
 from ._age import Age, ages_of
 from ._core import Chunk, Subscription, wire
-from ._resume import Start, last_event_id
+from ._paging import Paging
+from ._resume import Start, gap_of, last_event_id
 
 if TYPE_CHECKING:
     from .broadcaster import Broadcaster
@@ -72,8 +73,8 @@ class Client:
 
     @property
     def resume(self) -> str | None:
-        start = self._session.subscription.start
-        return "complete" if start == "resumed" else start if start in _GAPS else None
+        how = self._session.how
+        return "complete" if how == "resumed" else how if how in _GAPS else None
 
     @property
     def reason(self) -> str | None:
@@ -93,6 +94,7 @@ class Session:
         "_entry",
         "_last_id",
         "_loop",
+        "_paging",
         "_scope",
         "_why",
         "is_forgotten",
@@ -105,10 +107,11 @@ class Session:
         self.reason: str | None = None
         self._broadcaster = broadcaster
         self._scope: Mapping[str, Any] | None = scope
-        self._last_id = last_event_id(scope) if broadcaster._history else None
+        self._last_id = last_event_id(scope) if broadcaster._has_ids else None
         self._entry = _exit.enter(broadcaster, asyncio._get_running_loop())
         self._age: Age | None = None
         self._client: Client | None = None
+        self._paging: Paging | None = None  # where its place is not in the log, or not known yet
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_forgotten = False  # by its server, and found by the collector, which may run inside of broadcast()
         self._why = "shutdown"  # what it means that the stream was told to finish
@@ -118,8 +121,11 @@ class Session:
         broadcaster = self._broadcaster
         self._loop = loop
         self.subscription.join(loop, self._last_id)
+        if self._last_id is not None and self.subscription.start in ("unknown", "behind"):
+            self._paging = Paging(broadcaster, self.subscription, self._last_id, loop)
         _limits.begin()
-        _workers.begin()
+        if broadcaster._backplane is None:
+            _workers.begin()
         if self._entry is not None and self._entry.is_late:
             self.subscription.finish()
         if broadcaster._max_age is not None:
@@ -127,6 +133,11 @@ class Session:
         if broadcaster._on_connect is not None or broadcaster._on_disconnect is not None:
             self._client = Client(self)
             self._tell(broadcaster._on_connect, "on_connect")
+
+    async def opening(self) -> list[Chunk]:
+        """What is sent while it is not known how the stream begins; nothing once it is. From begin() on, until then."""
+        beat = None if self._paging is None else await self._paging.beat()
+        return [] if beat is None else [beat]
 
     async def first(self, initial: list[Part] | MakeInitial, join: Callable[[list[Chunk]], list[Part]]) -> list[Part]:
         """What the stream begins with; from begin() on, so that no event falls between it and the stream.
@@ -145,21 +156,32 @@ class Session:
             initial = join(self._broadcaster._initial_chunks(made))
         self._scope = self._last_id = None  # may be large, and the stream may live for days
         self.subscription.settle()
-        here = self.subscription.id
+        here = self.subscription.id if self._paging is None else self._paging.id or self.subscription.id
         if here is None:
             return join(head) + initial
         # With what can be read now: each step from here on may wait, and the history pass who comes back to its end.
         return join(head) + initial + join([Chunk(wire(id=here)), *itertools.islice(self.subscription, 1)])
 
+    async def replay(self) -> list[Chunk]:
+        """What comes next of what is not in the log; nothing once the client is there. From first() on, until then."""
+        chunks = [] if self._paging is None else await self._paging.chunks()
+        if not chunks:
+            self._paging = None
+        return chunks
+
     def expire(self) -> None:
         """The stream has reached its age. With a history it ends where it is, and the client goes on from there."""
         self._why = "max_age"
         self.subscription.end()
+        if self._paging is not None:
+            self._paging.look_again()
 
     def end(self, why: str = "left") -> None:
         """Unregister the client, for the reason `why` if its stream was not over. Idempotent."""
         if self.reason is not None:
             return
+        if self._paging is not None:
+            self._paging.leave()
         self.subscription.close()
         fate = self.subscription.fate
         self.reason = why if fate is None else self._why if fate == "finished" else fate
@@ -171,6 +193,12 @@ class Session:
             self._tell(self._broadcaster._on_disconnect, "on_disconnect")
 
     @property
+    def how(self) -> str | None:
+        """How the client begins, as Subscription.start says."""
+        is_covered = self._paging is not None and self._paging.is_covered
+        return "resumed" if is_covered else self.subscription.start
+
+    @property
     def is_late(self) -> bool:
         """Whether the server waits for this stream in order to stop."""
         return self._entry is not None and self._entry.is_late
@@ -178,7 +206,7 @@ class Session:
     def _start(self) -> Start:
         scope = self._scope or {}
         requested = last_event_id(scope) if self._last_id is None else self._last_id
-        how = self.subscription.start
+        how = self.how
         return Start(
             scope,
             requested=None if requested is None else requested.decode("latin-1"),
@@ -187,11 +215,10 @@ class Session:
         )
 
     def _gap_chunks(self, start: Start) -> list[Chunk]:
-        event = self._broadcaster._gap_event
-        if start.reason is None or event is None:
+        if start.reason is None:
             return []
-        known = None if start.reason == "invalid" else start.requested
-        return [Chunk(wire(event, {"reason": start.reason, "last_event_id": known}))]
+        gap = gap_of(self._broadcaster, start.reason, None if start.reason == "invalid" else start.requested)
+        return [] if gap is None else [Chunk(wire(*gap))]
 
     def _tell(self, hook: Callable[[Client], object] | None, name: str) -> None:
         """On the client's loop, whoever drops the last reference to a stream; nowhere if that is closed."""

@@ -160,8 +160,11 @@ static PyObject *broadcaster_end_streams(PyObject *op, PyObject *loop)
 
 static PyObject *broadcaster_start_over(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (fork_start_over(&((Broadcaster *)op)->bridges) < 0)
+    Broadcaster *self = (Broadcaster *)op;
+    if (fork_start_over(&self->bridges) < 0)
         return NULL;
+    if (self->position_digits != 0)
+        self->bridges.inherited = false; /* nothing to warn of: what one process publishes reaches all */
     Py_RETURN_NONE;
 }
 

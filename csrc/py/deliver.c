@@ -4,7 +4,6 @@
 #include "py/broadcaster_state.h"
 #include "py/encode.h"
 #include "py/entry.h"
-#include "py/fork.h"
 #include "py/patience.h"
 #include "py/publish.h"
 #include "py/wake.h"
@@ -63,7 +62,6 @@ static int finish(Broadcaster *self, const Outcome *outcome, bool failed)
             PyErr_Fetch(&type, &value, &traceback);
         failed = true;
     }
-    fork_warn(self->state, &self->bridges);
     PyErr_Restore(type, value, traceback);
     return failed ? -1 : 0;
 }

@@ -171,12 +171,12 @@ static PyObject *subscription_settle(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(subscription_park_doc, "park($self, /)\n"
                                     "--\n\n"
                                     "Return what to await until there is something to read, or None at the end of\n"
-                                    "the stream.");
+                                    "the stream, or for a client that is aside.");
 
 static PyObject *subscription_park(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Subscription *self = (Subscription *)op;
-    if (self->ended || self->client.bridge == NULL)
+    if (self->ended || self->client.bridge == NULL || self->client.reader.aside != 0)
         Py_RETURN_NONE;
     return bridge_park(&self->client);
 }
@@ -299,6 +299,13 @@ static PyObject *get_fate(PyObject *op, void *Py_UNUSED(closure))
     return name == NULL ? Py_NewRef(Py_None) : PyUnicode_InternFromString(name);
 }
 
+static PyObject *get_is_ending(PyObject *op, void *Py_UNUSED(closure))
+{
+    Subscription *self = (Subscription *)op;
+    bool is_here = !self->ended && self->client.bridge != NULL;
+    return PyBool_FromLong(!is_here || fw_hub_fate(self->client.bridge->hub, &self->client.reader) != FW_FATE_NONE);
+}
+
 static PyObject *get_id(PyObject *op, void *Py_UNUSED(closure))
 {
     Subscription *self = (Subscription *)op;
@@ -314,6 +321,7 @@ static PyGetSetDef subscription_getset[] = {
      "How it has joined: live, resumed, evicted, epoch, future, invalid, behind, unknown or closed; None before.",
      NULL},
     {"fate", get_fate, NULL, "Why it has ended: pruned, history, finished or closed; None if the client left.", NULL},
+    {"is_ending", get_is_ending, NULL, "Whether it is not registered, or will not be for long.", NULL},
     {"id", get_id, NULL,
      "The id of the event in front of the next; None without ids, where it joined a closed one, and where that id is "
      "not\n"
