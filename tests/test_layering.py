@@ -102,6 +102,7 @@ PYTHON_RUNGS = [
     "_resume",
     "_relay",
     "_age",
+    "_paging",
     "_session",
     "_stream",
     "_route",
