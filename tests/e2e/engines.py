@@ -1,5 +1,6 @@
-"""redis-server and nats-server as subprocesses, each on a port of its own, that a test may kill, stop and start again."""
+"""redis-server and nats-server as subprocesses, each on a port of its own, to be killed, stopped and started again."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -7,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,53 @@ class Engine:
         self._process.send_signal(signal.SIGCONT)
 
 
+class Proxy:
+    """In front of an engine: its clients' connections, which can be cut."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.url = ""
+        self._engine = engine
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            back, there = await asyncio.open_connection("127.0.0.1", self._engine.port)
+            self._writers.add(there)
+            await asyncio.gather(self._copy(reader, there), self._copy(back, writer))
+        except OSError:
+            writer.transport.abort()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.transport.abort()
+            self._writers.discard(writer)
+
+    def cut(self) -> None:
+        """All connections that there are."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def proxy(engine: Engine) -> AsyncIterator[Proxy]:
+    between = Proxy(engine)
+    server = await asyncio.start_server(between.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    between.url = engine.url.replace(str(engine.port), str(port))
+    try:
+        yield between
+    finally:
+        server.close()
+        between.cut()
+
+
 @contextlib.contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[Engine]:
     """With an append-only file that is written before a command is answered. `options` as on its command line."""
@@ -94,7 +142,7 @@ def _running(scheme: str, command: list[str], folder: Path) -> Iterator[Engine]:
 
 
 def _program(name: str) -> str:
-    path = shutil.which(name)
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         missing = f"{name} is not installed"
         if os.environ.get("CI"):
