@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -85,6 +85,8 @@ class Server:
                 user_credentials=self._address.credentials,
                 connect_timeout=int(PATIENCE),
                 allow_reconnect=False,  # whoever uses it has to look first what it has missed
+                max_reconnect_attempts=1,  # of each server, at the beginning, and at once
+                reconnect_time_wait=0,
                 ping_interval=_PING,
                 max_outstanding_pings=2,
                 error_cb=self._on_error,
@@ -109,11 +111,18 @@ class Server:
         except (errors.Error, OSError, TimeoutError) as error:
             raise self._explanation(error, stream) from error
 
+    @asynccontextmanager
+    async def asked(self, stream: str) -> AsyncIterator[Connection]:
+        """The same, with the connection, around what has to be answered."""
+        with self.explained(stream):
+            async with asyncio.timeout(PATIENCE):
+                yield await self.connected()
+
     def _explanation(self, error: Exception, stream: str) -> BackplaneError:
         server = self._address.name
-        if isinstance(error, TimeoutError) and self._complaint is not None:
-            error = self._complaint  # a request that is not permitted is never answered
-        text = str(error).removeprefix("nats: ") or type(error).__name__
+        if isinstance(error, TimeoutError | errors.NoServersError) and self._complaint is not None:
+            error = self._complaint  # the reason; so a request that is not permitted is never answered
+        text = str(error).removeprefix("nats: ") or "no answer"
         if isinstance(error, ssl.SSLError | errors.SecureConnRequiredError | errors.SecureConnFailedError):
             return BackplaneRefused(f"{server}: no TLS connection: {text}")
         if any(word in text.lower() for word in ("authorization", "authentication", "permissions")):

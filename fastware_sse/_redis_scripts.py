@@ -47,7 +47,7 @@ return ARGV[1]
 # stream has another epoch, or what was behind the entry may not all be there.
 #
 # Since trimming begins with the oldest, an entry that is there vouches for all behind it. 0-0 is no entry: in its place
-# stands that nothing was ever added, or that the oldest entry had none before it.
+# stands that the oldest entry had none before it. If that is foreign, Redis 7 is asked how many there ever were.
 PAGE = (
     _GROUP
     + _INFO
@@ -60,8 +60,11 @@ local covered
 if id == '0-0' then
   local info = info_of(key)
   local first = info['first-entry']
-  local from = first and first[2][6]
-  covered = info['last-generated-id'] == id or from and string.sub(from, -4) == ' 0-0'
+  if first and first[2][5] == 'from' then
+    covered = string.sub(first[2][6], -4) == ' 0-0'
+  else
+    covered = info['last-generated-id'] == id or info['entries-added'] == info['length']
+  end
 else
   covered = #redis.call('XRANGE', key, id, id) == 1
 end

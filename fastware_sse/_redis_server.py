@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,6 +64,13 @@ class Server:
             yield
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             raise _explanation(error, name_of(self.url), key) from error
+
+    @asynccontextmanager
+    async def asked(self, key: str) -> AsyncIterator[None]:
+        """The same, around what has to be answered: also the wait for others that use the connection is bounded."""
+        with self.explained(key):
+            async with asyncio.timeout(PATIENCE):
+                yield
 
 
 def _client(url: str, patience: float, retries: int) -> Any:
@@ -130,4 +137,4 @@ def _explanation(error: Exception, server: str, key: str) -> BackplaneError:
         return BackplaneRefused(f"{server}: the key {key!r} holds something else than a stream")
     if isinstance(error, exceptions.ResponseError):
         return BackplaneRefused(f"{server} refuses: {text}")
-    return BackplaneError(f"{server}: {text or type(error).__name__}")
+    return BackplaneError(f"{server}: {text or 'no answer'}")

@@ -10,6 +10,7 @@ from typing import Any
 BLOCK = 2.0  # seconds after which the server answers that there is nothing
 
 _ENTRIES = 1000  # at most in a read, from each stream
+_FIRST = 64  # in the first read, when nobody knows how large they are
 _BYTES = 1 << 20  # about as much, where entries are large
 _AGAIN = 0.01  # seconds until a reader is unblocked again that may not have been blocked yet
 
@@ -80,7 +81,7 @@ class Tail:
         self._client_id = 0
 
     async def _read(self) -> None:
-        count = _ENTRIES
+        count = _FIRST
         try:
             self._client_id = await self._reading.execute_command("CLIENT", "ID")
             while True:

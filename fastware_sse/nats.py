@@ -70,9 +70,8 @@ class JetStream(Backplane):
         loop = asyncio.get_running_loop()
         if self._server is None or self._loop is not loop:
             self._server, self._loop = Server.taken(self._address), loop
-        with self._server.explained(self.stream):
-            connection = await self._server.connected()
-            await connection.client.flush(5)
+        async with self._server.asked(self.stream) as connection:
+            await connection.client.flush()
 
     async def close(self) -> None:
         server, self._server = self._server, None
@@ -86,8 +85,7 @@ class JetStream(Backplane):
 
     async def epoch(self) -> str:
         server = self._opened()
-        with server.explained(self.stream):
-            connection = await server.connected()
+        async with server.asked(self.stream) as connection:
             try:
                 info = await connection.js.stream_info(self.stream)
             except NotFoundError:
@@ -115,8 +113,8 @@ class JetStream(Backplane):
 
     async def _info(self) -> StreamInfo:
         server = self._opened()
-        with server.explained(self.stream):
-            return await (await server.connected()).js.stream_info(self.stream)
+        async with server.asked(self.stream) as connection:
+            return await connection.js.stream_info(self.stream)
 
     async def last(self) -> str:
         return _position((await self._info()).state.last_seq)
@@ -130,14 +128,12 @@ class JetStream(Backplane):
         server = self._opened()
         page: list[Entry] = []
         sequence, is_last = _decoded(position), False
-        async with server.ranging:
-            with server.explained(self.stream):
-                connection = await server.connected()
-                while len(page) < n and not is_last:
-                    found, is_last = await connection.read(self.stream, sequence + 1, n - len(page))
-                    if found:
-                        sequence, _ = found[-1]
-                        page.extend(filter(None, map(self._entry, found)))
+        async with server.ranging, server.asked(self.stream) as connection:
+            while len(page) < n and not is_last:
+                found, is_last = await connection.read(self.stream, sequence + 1, n - len(page))
+                if found:
+                    sequence, _ = found[-1]
+                    page.extend(filter(None, map(self._entry, found)))
         await self._check(epoch, position)  # what is there now was there
         return page
 
@@ -181,10 +177,10 @@ class JetStream(Backplane):
         """Each message is confirmed by itself. Should the stream refuse one of a batch (its disk is full, say), those
         behind it may be there, and it comes after them when it is tried again."""
         server = self._opened()
+        known = self._publishers.get(publisher)
+        if known is None:
+            known = self._publishers[publisher] = Publisher(publisher, (await self._info()).state.last_seq)
         with server.explained(self.stream):
-            known = self._publishers.get(publisher)
-            if known is None:
-                known = self._publishers[publisher] = Publisher(publisher, (await self._info()).state.last_seq)
             await known.publish(await server.connected(), self._settings, batch)
 
 

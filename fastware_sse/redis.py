@@ -49,7 +49,7 @@ class RedisStream(Backplane):
         loop = asyncio.get_running_loop()
         if self._server is None or self._loop is not loop:
             self._server, self._loop = Server.taken(self.url), loop
-        with self._server.explained(self.key):
+        async with self._server.asked(self.key):
             await self._server.ranges.ping()
 
     async def close(self) -> None:
@@ -64,13 +64,13 @@ class RedisStream(Backplane):
 
     async def epoch(self) -> str:
         server = self._opened()
-        with server.explained(self.key):
+        async with server.asked(self.key):
             found: bytes = await server.epoch([self.key], [encoded(secrets.randbits(64), 13)])
         return found.decode()
 
     async def last(self) -> str:
         server = self._opened()
-        with server.explained(self.key):
+        async with server.asked(self.key):
             if not await server.ranges.exists(self.key):
                 raise PositionLost(f"there is no stream {self.key!r}")
             info = await server.ranges.xinfo_stream(self.key)
@@ -95,7 +95,7 @@ class RedisStream(Backplane):
     async def _page(self, epoch: str, position: str, n: int) -> list[Any] | None:
         """The entries as they came, foreign ones too; None if the position is not covered."""
         server = self._opened()
-        with server.explained(self.key):
+        async with server.asked(self.key):
             found: list[Any] | None = await server.page([self.key], [epoch, _id(position), n])
         return found
 
@@ -122,7 +122,7 @@ class RedisStream(Backplane):
             if len(item.data) > _LARGEST:
                 raise EntryTooLarge(f"Redis takes {_LARGEST:,} bytes, not {len(item.data):,}", item.counter)
             arguments += item
-        with server.explained(self.key):
+        async with server.asked(self.key):
             done = await server.publish([self.key, _counter_key(self.key, publisher)], arguments)
         if done is None:
             raise PositionLost(f"there is no stream {self.key!r}")
