@@ -90,7 +90,7 @@ static const char epoch[] = "mzxw6ytboi2ds";
 static struct fw_text give_id(struct fw_frame *frame, uint64_t position)
 {
     char *at = frame->bytes + FW_FRAME_HEAD + frame->id_at;
-    fw_id_write(at, epoch, position);
+    fw_id_write(at, epoch, (struct fw_position){0, position}, FW_POSITION_DIGITS);
     return (struct fw_text){at, FW_ID_SIZE};
 }
 
