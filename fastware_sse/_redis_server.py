@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -21,6 +20,8 @@ from .backplane import BackplaneError, BackplaneRefused
 
 PATIENCE = 5.0  # seconds for an answer
 
+_EVER = 1e9  # seconds
+
 _servers: dict[tuple[asyncio.AbstractEventLoop, str], Server] = {}
 
 
@@ -30,6 +31,9 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         self._users = 0
+        # As long as the loop, which the child of a fork keeps for ever: freed there, a client would take its connection
+        # out of the selector, which is the parent's too.
+        self._kept = asyncio.get_running_loop().call_later(_EVER, lambda: self)
         # A connection that nobody has used for long may be closed by now: that deserves a second try.
         self._publishing = _client(url, PATIENCE, 1)
         self.ranges = _client(url, PATIENCE, 1)
@@ -53,6 +57,7 @@ class Server:
         """By one user; the last one closes the connections."""
         self._users -= 1
         if self._users == 0:
+            self._kept.cancel()
             del _servers[asyncio.get_running_loop(), self.url]
             for client in (self._publishing, self.ranges, self._tailing):
                 await client.aclose()
@@ -119,22 +124,18 @@ def name_of(url: str) -> str:
 
 
 def _explanation(error: Exception, server: str, key: str) -> BackplaneError:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return BackplaneRefused(f"{server}: no TLS connection: {cause}")
-        cause = cause.__cause__
     text = str(error)
+    if "[SSL" in text:  # what redis-py makes of an ssl.SSLError is an ordinary failure to connect
+        return BackplaneRefused(f"{server}: no TLS connection: {text}")
     if isinstance(error, exceptions.BusyLoadingError):
         return BackplaneError(f"{server} is loading its data")
     if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
         return BackplaneRefused(f"{server} refuses the user or the password: {text}")
-    if isinstance(error, exceptions.NoPermissionError):
-        return BackplaneRefused(f"{server}: the user may not do this: {text}")
     if isinstance(error, exceptions.OutOfMemoryError) or text.startswith("OOM"):
         return BackplaneRefused(f"{server} is out of memory (maxmemory): {text}")
     if "WRONGTYPE" in text:
         return BackplaneRefused(f"{server}: the key {key!r} holds something else than a stream")
     if isinstance(error, exceptions.ResponseError):
         return BackplaneRefused(f"{server} refuses: {text}")
-    return BackplaneError(f"{server}: {text or 'no answer'}")
+    silence = "no answer; does it speak TLS there?" if server.startswith("rediss:") else "no answer"
+    return BackplaneError(f"{server}: {text or silence}")
