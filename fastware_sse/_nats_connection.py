@@ -46,7 +46,7 @@ class Connection:
             wake()
 
     @contextmanager
-    def _woken(self, wake: Callable[[], None]) -> Iterator[None]:
+    def woken(self, wake: Callable[[], None]) -> Iterator[None]:
         """By the end of the connection."""
         self._wakes.add(wake)
         try:
@@ -60,7 +60,7 @@ class Connection:
         token = str(self._number)
         batch = self._batches[token] = _Batch(len(messages))
         try:
-            with self._woken(batch.cut):
+            with self.woken(batch.cut):
                 async with asyncio.timeout(PATIENCE):
                     for headers, payload in messages:
                         await self.client.publish(subject, payload, f"{self._inbox}.{token}", headers)
@@ -94,7 +94,7 @@ class Connection:
             num_replicas=1,
         )
         try:
-            with self._woken(consumer.heard.set):
+            with self.woken(consumer.heard.set):
                 await self.client.jsm(timeout=PATIENCE).add_consumer(stream, config)
                 while True:
                     async with asyncio.timeout(PATIENCE):

@@ -19,6 +19,7 @@ from .backplane import BackplaneError, BackplaneRefused, PositionLost
 RANGES = 4  # consumers at once that read a range
 
 _PING = 2  # seconds
+_PARTING = 1.0  # seconds in which a connection may end in good order
 _NO_STREAM = 10059  # JetStream's code
 
 
@@ -28,6 +29,10 @@ class Address(NamedTuple):
     url: str
     tls: ssl.SSLContext | None
     credentials: str | None
+
+    @property
+    def wants_tls(self) -> bool:
+        return self.tls is not None or "tls:" in self.url or "wss:" in self.url
 
     @property
     def name(self) -> str:
@@ -92,6 +97,9 @@ class Server:
                 error_cb=self._on_error,
                 closed_cb=connection.on_closed,
             )
+            # It has sent the password by now: the client library asks for TLS only if the server does.
+            if self._address.wants_tls and not client._server_info.get("tls_required"):
+                raise errors.SecureConnWantedError
             await connection.begin()
         except BaseException:
             await _closed(client)
@@ -113,17 +121,19 @@ class Server:
 
     @asynccontextmanager
     async def asked(self, stream: str) -> AsyncIterator[Connection]:
-        """The same, with the connection, around what has to be answered."""
+        """The same, with the connection, around what has to be answered: no answer comes once the connection is cut."""
         with self.explained(stream):
-            async with asyncio.timeout(PATIENCE):
-                yield await self.connected()
+            async with asyncio.timeout(PATIENCE) as limit:
+                connection = await self.connected()
+                with connection.woken(lambda: limit.reschedule(0)):
+                    yield connection
 
     def _explanation(self, error: Exception, stream: str) -> BackplaneError:
         server = self._address.name
         if isinstance(error, TimeoutError | errors.NoServersError) and self._complaint is not None:
             error = self._complaint  # the reason; so a request that is not permitted is never answered
         text = str(error).removeprefix("nats: ") or "no answer"
-        if isinstance(error, ssl.SSLError | errors.SecureConnRequiredError | errors.SecureConnFailedError):
+        if isinstance(error, ssl.SSLError | errors.SecureConnWantedError | errors.SecureConnFailedError):
             return BackplaneRefused(f"{server}: no TLS connection: {text}")
         if any(word in text.lower() for word in ("authorization", "authentication", "permissions")):
             return BackplaneRefused(f"{server} refuses the user, the password or the token: {text}")
@@ -140,7 +150,7 @@ class Server:
 
 async def _closed(client: Any) -> None:
     with suppress(Exception):  # it is of no use any more, whatever it says
-        await asyncio.wait_for(client.close(), PATIENCE)
+        await asyncio.wait_for(client.close(), _PARTING)
 
 
 def checked_url(url: str) -> str:

@@ -70,8 +70,8 @@ class JetStream(Backplane):
         loop = asyncio.get_running_loop()
         if self._server is None or self._loop is not loop:
             self._server, self._loop = Server.taken(self._address), loop
-        async with self._server.asked(self.stream) as connection:
-            await connection.client.flush()
+        async with self._server.asked(self.stream):
+            pass
 
     async def close(self) -> None:
         server, self._server = self._server, None

@@ -40,12 +40,16 @@ class Engine:
             time.sleep(0.01)
 
     def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-            if self.url.startswith("nats"):
-                return connection.recv(5) == b"INFO "
-            connection.sendall(b"PING\r\n")
-            return not connection.recv(8).startswith(b"-LOADING")  # +PONG, or that a password or TLS is wanted
-        return False
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                if self.url.startswith("nats"):
+                    return connection.recv(5) == b"INFO "
+                connection.sendall(b"PING\r\n")
+                return not connection.recv(8).startswith(b"-LOADING")  # +PONG, or that a password is wanted
+        except ConnectionResetError:
+            return True  # it wants TLS
+        except OSError:
+            return False
 
     @property
     def log(self) -> str:
@@ -61,6 +65,7 @@ class Engine:
     def freeze(self) -> None:
         """SIGSTOP: connections stay open, and nothing answers."""
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # it may run on for a moment
 
     def thaw(self) -> None:
         self._process.send_signal(signal.SIGCONT)
