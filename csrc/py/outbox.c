@@ -69,7 +69,7 @@ static int append(Outbox *self, PyObject *name, PyObject *data, size_t size)
 {
     if (self->is_closed)
         PyErr_SetString(PyExc_RuntimeError, "the backplane of this Broadcaster is closed");
-    else if (self->count == self->most_count || (self->count != 0 && size > self->most_bytes - self->bytes))
+    else if (self->count == self->most_count || (self->count != 0 && self->bytes + size > self->most_bytes))
         PyErr_Format(self->state->backplane_full,
                      "the backplane has not taken %zu events (%zu bytes), and backplane_buffer has no room for more",
                      self->count, self->bytes);
