@@ -27,6 +27,9 @@ class User(Protocol):
     async def finish(self) -> None:
         """Do what is left to do, within FLUSH_LIMIT, while run() goes on."""
 
+    async def leave(self) -> None:
+        """After run()."""
+
 
 class Background:
     """To be made by enter() alone."""
@@ -64,10 +67,11 @@ class Background:
             return
         try:
             await user.finish()
-        finally:
             task.cancel()
             await asyncio.wait({task})
-            _leave(self, user)
+            await user.leave()
+        finally:
+            _remove(self, user)
 
     def stop(self) -> None:
         self._over.set()
@@ -127,7 +131,7 @@ def forget() -> None:
     _background = None
 
 
-def _leave(background: Background, user: User) -> None:
+def _remove(background: Background, user: User) -> None:
     global _background
     with _lock:
         background.users.discard(user)

@@ -120,6 +120,8 @@ class Relay:
             pass
         if lost := self._outbox.close():
             _log.error("%s: %d events that were broadcast could not be published, and are lost", self.backplane, lost)
+
+    async def leave(self) -> None:
         self._is_over = True
         self._contact.set()  # for those who wait for a page
         self._pages.close()

@@ -14,7 +14,7 @@ from fastware_sse import _background
 class User:
     def __init__(self) -> None:
         self.began = threading.Event()
-        self.finished = self.cancelled = False
+        self.finished = self.cancelled = self.left = False
         self.names: set[str] = set()
 
     async def run(self) -> None:
@@ -30,6 +30,10 @@ class User:
         await asyncio.sleep(0)
         self.finished = True
 
+    async def leave(self) -> None:
+        assert self.finished and self.cancelled
+        self.left = True
+
 
 def thread() -> threading.Thread | None:
     found = [thread for thread in threading.enumerate() if thread.name == "fastware_sse backplane"]
@@ -44,7 +48,7 @@ def test_it_comes_with_the_first_user_and_goes_with_the_last() -> None:
     assert _background.enter(second) is loop and _background.enter(first) is loop
     assert first.began.wait(10) and second.began.wait(10)
     _background.end(first, wait=True)
-    assert first.finished and first.cancelled and not second.cancelled and thread() is not None
+    assert first.left and not second.cancelled and thread() is not None
     _background.end(second, wait=True)
     assert second.finished and second.cancelled and thread() is None and loop.is_closed()
     _background.end(second, wait=True)
@@ -86,6 +90,7 @@ def test_one_that_does_not_finish_is_not_waited_for_for_ever(monkeypatch: pytest
     class Slow(User):
         async def finish(self) -> None:
             await asyncio.sleep(2)
+            await super().finish()
 
     monkeypatch.setattr(_background, "_END_LIMIT", 0.05)
     user = Slow()
@@ -108,6 +113,9 @@ class User:
     async def finish(self):
         await asyncio.get_running_loop().getaddrinfo("localhost", 1)  # by a thread that is started for it
         print("finished", flush=True)
+
+    async def leave(self):
+        pass
 """
 
 

@@ -10,16 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from exchange import Exchange
+from listening import LIMIT, Listener, listener, records, until
 from memory import TOO_LARGE, Memory, Server
-from resuming import Got, got, headers_of
 from support import permissive, run_python
 
 from fastware_sse import Broadcaster, _background, _outage, _relay, backplane
-from fastware_sse.asgi import EventStream
 from fastware_sse.backplane import BackplaneError, BackplaneFull, BackplaneRefused, decoded, encoded
-
-LIMIT = 20  # seconds for what takes milliseconds
 
 
 @pytest.fixture(autouse=True)
@@ -39,17 +35,6 @@ def on(server: Server, *arguments: Any, name: str = "memory", **options: Any) ->
     return permissive(*arguments, backplane=Memory(server, name), **options)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Other threads bring it about, and need the GIL."""
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def in_contact(broadcaster: Broadcaster) -> bool:
-    return broadcaster.stats()["backplane"]["epoch"] is not None
-
-
 async def there(function: Callable[[], None], server: Server) -> None:
     """Do something to the server, where nobody else does anything at that time, and let everybody notice."""
 
@@ -59,42 +44,6 @@ async def there(function: Callable[[], None], server: Server) -> None:
 
     user = next(iter(_background.users()))
     await asyncio.wrap_future(_background.submit(user, change))
-
-
-class Listener:
-    """A client, and what it makes of what it has got."""
-
-    def __init__(self, broadcaster: Broadcaster, last_id: str | None = None) -> None:
-        self.exchange = Exchange(EventStream(broadcaster), headers=headers_of(last_id), query_string=b"")
-
-    @property
-    def got(self) -> Got:
-        return got(self.exchange.text.encode())
-
-    @property
-    def texts(self) -> list[str]:
-        return self.got.texts
-
-    async def has(self, *texts: object) -> Got:
-        """Wait until it has got these, and nothing else."""
-        await until(lambda: len(self.texts) >= len(texts))
-        assert self.texts == list(map(str, texts))
-        return self.got
-
-    async def leave(self) -> None:
-        self.exchange.leave()
-        await self.exchange.end()
-
-
-async def listener(broadcaster: Broadcaster, last_id: str | None = None) -> Listener:
-    """One that is registered, and in contact."""
-    client = Listener(broadcaster, last_id)
-    await until(lambda: len(client.exchange.messages) > 1 and in_contact(broadcaster))
-    return client
-
-
-def records(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno >= level]
 
 
 async def test_what_is_broadcast_comes_back_to_all_with_the_ids_of_the_stream() -> None:
