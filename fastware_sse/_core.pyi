@@ -171,7 +171,7 @@ class Subscription(Iterator[Chunk]):
         over.
         """
     def strand(self) -> None:
-        """End the stream of a client that is aside, as if the history had passed it."""
+        """End the stream at once, as if the history had passed the client."""
     def replay(
         self, epoch: str, entries: Sequence[tuple[str, str, builtins.bytes]], upto: str | None = None, /
     ) -> list[Chunk]:

@@ -48,7 +48,7 @@ class Paging:
         self._bell: asyncio.Future[None] | None = None  # rings when the stream may be over
         self._asking: set[Any] = broadcaster._queue_streams
         self._interval = None if broadcaster._heartbeat_interval is None else float(broadcaster._heartbeat_interval)
-        self._patience: float | None = _SOON
+        self._is_silent = True  # nothing was sent yet
 
     @property
     def id(self) -> str | None:
@@ -63,10 +63,11 @@ class Paging:
             self._question = self.loop.create_task(self._ask())
             self._asking.add(self)
         self._bell = self.loop.create_future()
-        await asyncio.wait({self._question, self._bell}, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
-        first, self._patience = self._patience == _SOON, self._interval
+        timeout, beat = (_SOON, _OPENING) if self._is_silent else (self._interval, HEARTBEAT)
+        self._is_silent = False
+        await asyncio.wait({self._question, self._bell}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not self._question.done() and not self._subscription.is_ending:
-            return _OPENING if first else HEARTBEAT
+            return beat
         question = self._question
         self.leave()
         if question.done():

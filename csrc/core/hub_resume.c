@@ -14,11 +14,11 @@ enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_
     return join;
 }
 
-/* Lets a reader that is aside begin after all; its place in the statistics moves with it. One that was told to end does
- * so where it is. */
+/* Lets a reader that is aside begin after all; its place in the statistics moves with it. One that is to end does so
+ * where it is. */
 static void begin_locked(struct fw_hub *hub, struct fw_reader *reader, enum fw_join join, const struct fw_id *id)
 {
-    if (reader->end != FW_FOREVER)
+    if (reader->end != FW_FOREVER || reader->aside == FW_JOIN_EVICTED)
         return;
     if (reader->counted && !hub->closed) {
         hub->joins[reader->aside] -= reader->weight;
@@ -30,7 +30,7 @@ static void begin_locked(struct fw_hub *hub, struct fw_reader *reader, enum fw_j
 enum fw_join fw_hub_judge(struct fw_hub *hub, struct fw_reader *reader, const struct fw_id *id, bool is_covered)
 {
     fw_hub_lock(hub);
-    assert(reader->aside == FW_JOIN_BEHIND || reader->aside == FW_JOIN_UNKNOWN);
+    assert(reader->aside != 0);
     enum fw_join join = fw_place_judge_locked(hub, id);
     if (join == FW_JOIN_BEHIND && !is_covered)
         join = fw_position_is_above(id->position, hub->position) ? FW_JOIN_FUTURE : FW_JOIN_EVICTED;
@@ -54,8 +54,7 @@ bool fw_hub_arrive(struct fw_hub *hub, struct fw_reader *reader, struct fw_posit
 void fw_hub_strand(struct fw_hub *hub, struct fw_reader *reader)
 {
     fw_hub_lock(hub);
-    if (reader->aside != 0)
-        reader->aside = FW_JOIN_EVICTED;
+    reader->aside = FW_JOIN_EVICTED;
     fw_hub_unlock(hub);
 }
 

@@ -23,7 +23,8 @@ enum fw_join fw_hub_judge(struct fw_hub *hub, struct fw_reader *reader, const st
  * next read is FW_EEND then, as if the history had passed it; or where it or the hub was told to end. */
 bool fw_hub_arrive(struct fw_hub *hub, struct fw_reader *reader, struct fw_position *head);
 
-/* What a reader that is aside needs next is nowhere any more: the same. Does nothing for others. */
+/* What comes in front of what `reader` would read here is nowhere any more: from now on it reads nothing, and its next read
+ * is FW_EEND, as if the history had passed it. */
 void fw_hub_strand(struct fw_hub *hub, struct fw_reader *reader);
 
 /* To be called before the first read of a reader that came back: if the history has passed one that fw_hub_resume had to

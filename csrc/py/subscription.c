@@ -121,7 +121,7 @@ static PyObject *subscription_arrive(PyObject *op, PyObject *Py_UNUSED(ignored))
 
 PyDoc_STRVAR(subscription_strand_doc, "strand($self, /)\n"
                                       "--\n\n"
-                                      "End the stream of a client that is aside, as if the history had passed it.");
+                                      "End the stream at once, as if the history had passed the client.");
 
 static PyObject *subscription_strand(PyObject *op, PyObject *Py_UNUSED(ignored))
 {

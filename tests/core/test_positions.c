@@ -195,13 +195,39 @@ static void who_is_aside_can_be_ended(void)
             rebase(hub, 13, one, at(0, 20));
         CHECK_EQ(fw_hub_fate(hub, &reader), way < 2 ? FW_FATE_FINISHED : way == 2 ? FW_FATE_CLOSED : FW_FATE_PASSED);
         CHECK(!fw_hub_arrive(hub, &reader, &head));
-        if (way < 2)
+        if (way < 4)
             fw_hub_judge(hub, &reader, &id, false);
         CHECK_EQ(read_one(hub, &reader, &number), FW_EEND);
         CHECK_EQ(fw_hub_counts(hub).clients, 0);
         CHECK_EQ(fw_hub_counts(hub).passed, way < 3 ? 0 : 2);
         leave(hub, &reader);
         CHECK_EQ(fw_hub_counts(hub).passed, way < 3 ? 0 : 2);
+        fw_hub_unref(hub);
+    }
+}
+
+/* It stands at the head already, in a slot or pruned. */
+static void who_has_arrived_can_be_stranded(void)
+{
+    for (uint64_t limit = 0; limit < 3; limit += 2) {
+        struct fw_hub *hub = open_told(13, limit, 0);
+        struct fw_id id = id_of(one, at(0, 5), 13);
+        struct fw_reader reader;
+        struct fw_position head;
+        uint64_t number;
+        rebase(hub, 13, one, at(0, 9));
+        CHECK_EQ(fw_hub_resume(hub, &reader, 2, &id), FW_JOIN_BEHIND);
+        CHECK(fw_hub_arrive(hub, &reader, &head));
+        for (uint64_t low = 10; low < 14; low++)
+            CHECK_EQ(deliver_to(hub, 13, at(0, low)), FW_OK);
+        fw_hub_strand(hub, &reader);
+        fw_hub_check(hub);
+        CHECK_EQ(fw_hub_fate(hub, &reader), limit == 0 ? FW_FATE_PASSED : FW_FATE_PRUNED);
+        CHECK_EQ(read_one(hub, &reader, &number), FW_EEND);
+        leave(hub, &reader);
+        CHECK_EQ(fw_hub_counts(hub).frames, 0);
+        CHECK_EQ(fw_hub_counts(hub).clients, 0);
+        CHECK_EQ(fw_hub_counts(hub).passed, limit == 0 ? 2 : 0);
         fw_hub_unref(hub);
     }
 }
@@ -523,6 +549,7 @@ int main(void)
     RUN(positions_only_grow);
     RUN(a_hub_in_use_stays_with_its_kind_of_positions);
     RUN(who_is_aside_can_be_ended);
+    RUN(who_has_arrived_can_be_stranded);
     RUN(what_the_place_is_not_covered_by_is_a_gap);
     RUN(a_rebase_drops_the_history_alone);
     RUN(a_rebase_that_fails_has_not_happened);
