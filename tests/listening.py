@@ -39,9 +39,13 @@ class Listener:
     def texts(self) -> list[str]:
         return self.got.texts
 
+    def ends_with(self, text: object) -> bool:
+        """Whether that event is the last that it has got: a look at one message, where there are many."""
+        return self.exchange.messages[-1].get("body", b"").endswith(f"\ndata: {text}\n\n".encode())
+
     async def has(self, *texts: object) -> Got:
         """Wait until it has got these, and nothing else."""
-        await until(lambda: len(self.texts) >= len(texts))
+        await until(lambda: self.ends_with(texts[-1]))
         assert self.texts == list(map(str, texts))
         return self.got
 

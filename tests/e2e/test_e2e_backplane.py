@@ -35,7 +35,7 @@ def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backdoor]:
 
 
 def on(door: Backdoor, **options: Any) -> Broadcaster:
-    return permissive(backplane=door.stream(), **options)
+    return permissive(backplane=door.stream(maxlen=100_000), **options)
 
 
 def state(broadcaster: Broadcaster) -> dict[str, Any]:
@@ -122,10 +122,10 @@ async def test_a_hundred_thousand_events_while_the_server_is_away(door: Backdoor
     assert kept == state(broadcaster)["queued_events"] == 30_000 and most <= 1 << 24
     assert broadcaster.client_count == 1
     await asyncio.to_thread(door.server.start)
-    await until(lambda: client.exchange.text.endswith("data: 29999\n\n"))
+    await until(lambda: client.ends_with(29_999))
     assert client.texts == list(map(str, range(30_000))) and client.got.gaps == []
     broadcaster.broadcast("message", "on")
-    await until(lambda: client.exchange.text.endswith("data: on\n\n"))
+    await until(lambda: client.ends_with("on"))
     broadcaster.close()
     await door.close()
 
