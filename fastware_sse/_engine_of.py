@@ -9,7 +9,7 @@ from .backplane import Backplane
 
 
 class Engine(NamedTuple):
-    stream: Callable[[str, str], Backplane]
+    stream: Callable[..., Backplane]
     """From the URL and the stream's name."""
     publish: Callable[..., None]
 

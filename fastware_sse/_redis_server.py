@@ -59,6 +59,7 @@ class Server:
         if self._users == 0:
             self._kept.cancel()
             del _servers[asyncio.get_running_loop(), self.url]
+            await self.tail.close()
             for client in (self._publishing, self.ranges, self._tailing):
                 await client.aclose()
 

@@ -76,6 +76,17 @@ class Tail:
             self._task.cancel()
             self._ended()
 
+    async def close(self) -> None:
+        """End all who follow. The connection is not in use any more when it returns."""
+        task = self._task
+        for follower in self._followers:
+            _fail(follower, ConnectionError("the connection was given up"))
+        self._followers.clear()
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+            self._ended()
+
     def _ended(self) -> None:
         self._task = None
         self._client_id = 0
@@ -90,9 +101,7 @@ class Tail:
             self._ended()
             followers, self._followers = self._followers, []
             for follower in followers:
-                follower.error = error
-                if follower.found.empty():
-                    follower.found.put_nowait([])
+                _fail(follower, error)
 
     async def _read_once(self, count: int) -> int:
         """Returns how many entries the next read should ask for."""
@@ -118,6 +127,12 @@ class Tail:
                 follower.heard = silent_since + BLOCK
                 follower.found.put_nowait([])
         return count if entries_read == 0 else max(1, min(_ENTRIES, _BYTES * entries_read // max(size, 1)))
+
+
+def _fail(follower: _Follower, error: Exception) -> None:
+    follower.error = error
+    if follower.found.empty():
+        follower.found.put_nowait([])
 
 
 async def _hand(follower: _Follower, entries: list[Any], behind: bytes) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -11,87 +10,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nats
 import pytest
-import redis.asyncio
+from backdoor import Backdoor, Nats, Redis
 from engines import Engine, nats_server, redis_server
 
 from fastware_sse.backplane import Backplane, BackplaneError, Entry, Item, PositionLost, decoded
-from fastware_sse.nats import JetStream
 from fastware_sse.nats import publish as publish_to_nats
-from fastware_sse.redis import RedisStream
 from fastware_sse.redis import publish as publish_to_redis
 
 pytestmark = pytest.mark.e2e
 
 LIMIT = 20  # seconds for what takes a moment
 PATIENCE = 13  # seconds in which a server that says nothing is given up
-
-
-class Redis:
-    """What a test does behind the engine's back."""
-
-    publish = staticmethod(publish_to_redis)
-
-    def __init__(self, server: Engine) -> None:
-        self.server = server
-        self._client = redis.asyncio.Redis.from_url(server.url)
-
-    def stream(self, name: str = "news", **options: Any) -> RedisStream:
-        return RedisStream(self.server.url, name, **options)
-
-    async def delete(self, name: str = "news") -> None:
-        await self._client.delete(name)
-
-    async def trim(self, keep: int, name: str = "news") -> None:
-        await self._client.xtrim(name, maxlen=keep, approximate=False)
-
-    async def add_foreign(self, name: str = "news") -> None:
-        await self._client.xadd(name, {"hello": "world"})
-        await self._client.xadd(name, {"event": b"\xff", "data": "not UTF-8", "from": "nobody 1 0-0"})
-
-    async def connections(self) -> int:
-        return len(await self._client.client_list()) - 1
-
-    async def kill_connections(self) -> None:
-        await self._client.client_kill_filter(_type="normal", skipme=True)
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-
-class Nats:
-    publish = staticmethod(publish_to_nats)
-
-    def __init__(self, server: Engine) -> None:
-        self.server = server
-        self._client: Any = None
-
-    def stream(self, name: str = "news", **options: Any) -> JetStream:
-        return JetStream(self.server.url, name, **options)
-
-    async def _stream(self) -> Any:
-        if self._client is None or not self._client.is_connected:
-            self._client = await nats.connect(self.server.url, allow_reconnect=False)
-        return self._client.jetstream()
-
-    async def delete(self, name: str = "news") -> None:
-        await (await self._stream()).delete_stream(name)
-
-    async def trim(self, keep: int, name: str = "news") -> None:
-        await (await self._stream()).purge_stream(name, keep=keep)
-
-    async def add_foreign(self, name: str = "news") -> None:
-        stream = await self._stream()
-        await stream.publish(name, b"hello\nworld")
-        await stream.publish(name, b"\xff\nnot UTF-8", headers={"Nats-Msg-Id": f"fastware-sse.{os.urandom(4).hex()}.1"})
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-
-
-Backdoor = Redis | Nats
 
 
 @pytest.fixture(params=["redis", "nats"])
@@ -362,6 +292,19 @@ async def test_a_server_that_stands_still_is_given_up_in_time(server: Any) -> No
         await stream.publish("aa", items(11, 20))
         page = await stream.page(epoch, start, 100)
         assert [entry.data.decode() for entry in page] == numbers(1, 20)
+
+
+async def test_close_ends_those_who_follow(server: Any) -> None:
+    async with opened(server) as (_, stream, epoch, start):
+        follower = Follower(stream, epoch, start)
+        await stream.publish("aa", items(1, 1))
+        await follower.has(1)
+        await stream.close()
+        assert type(await follower.error()) is BackplaneError
+        with pytest.raises(BackplaneError):
+            await stream.last()
+        await stream.open()
+        assert await stream.last() == follower.entries[-1].position
 
 
 async def test_two_streams_are_followed_at_once_and_one_more_joins(server: Any) -> None:
