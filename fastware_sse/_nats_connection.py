@@ -118,17 +118,21 @@ class Connection:
             num_replicas=1,
         )
         pending = (await manager.add_consumer(stream, config)).num_pending or 0
-        messages: list[Msg] = []
-        subscription = await self.js.pull_subscribe_bind(name, stream)
+        collected = _Collected(min(number, pending))
+        inbox = self.client.new_inbox()
+        subscription = await self.client.subscribe(inbox, cb=collected.on_message, pending_bytes_limit=0)
         try:
-            wanted = min(number, pending)
-            while len(messages) < wanted:
-                messages += await subscription.fetch(wanted - len(messages), PATIENCE)
+            # What the client library's fetch() asks for, too; it takes three times the processor time to collect it.
+            request = msgspec.json.encode({"batch": collected.wanted, "no_wait": True})
+            if collected.wanted:
+                await self.client.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", request, inbox)
+                async with asyncio.timeout(PATIENCE):
+                    await collected.all
         finally:
             with suppress(Error):
                 await subscription.unsubscribe()
                 await manager.delete_consumer(stream, name)
-        return [(_sequences(message)[0], message) for message in messages], pending <= number
+        return collected.found, pending <= number
 
 
 class _Batch:
@@ -155,6 +159,24 @@ class _Batch:
             self.last.set_exception(js_errors.APIError(error["code"], error["description"], error["err_code"]))
         elif self._missing == 0:
             self.last.set_result(answer["seq"])
+
+
+class _Collected:
+    """What the server sends of so many messages that it was asked for."""
+
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self.found: list[Found] = []
+        self.all: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def on_message(self, message: Msg) -> None:
+        if message.headers and Header.STATUS in message.headers:
+            if not self.all.done():
+                self.all.set_exception(Error("messages went away while they were read"))
+            return
+        self.found.append((_sequences(message)[0], message))
+        if len(self.found) == self.wanted and not self.all.done():
+            self.all.set_result(None)
 
 
 class _Consumer:

@@ -43,12 +43,12 @@ return ARGV[1]
 """
 )
 
-# KEYS: the stream. ARGV: an epoch, the id of an entry, a number. Returns so many entries behind that one, or nil if the
-# stream has another epoch, or what was behind the entry may not all be there.
+# KEYS: the stream. ARGV: an epoch, the id of an entry. Returns 1, or nil if the stream has another epoch, or what was
+# behind the entry may not all be there.
 #
 # Since trimming begins with the oldest, an entry that is there vouches for all behind it. 0-0 is no entry: in its place
 # stands that the oldest entry had none before it. If that is foreign, Redis 7 is asked how many there ever were.
-PAGE = (
+COVERS = (
     _GROUP
     + _INFO
     + """
@@ -68,10 +68,7 @@ if id == '0-0' then
 else
   covered = #redis.call('XRANGE', key, id, id) == 1
 end
-if not covered then
-  return false
-end
-return ARGV[3] == '0' and {} or redis.call('XRANGE', key, '(' .. id, '+', 'COUNT', ARGV[3])
+return covered
 """
 )
 

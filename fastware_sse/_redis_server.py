@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from redis import exceptions
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -35,12 +35,12 @@ class Server:
         # out of the selector, which is the parent's too.
         self._kept = asyncio.get_running_loop().call_later(_EVER, lambda: self)
         # A connection that nobody has used for long may be closed by now: that deserves a second try.
-        self._publishing = _client(url, PATIENCE, 1)
-        self.ranges = _client(url, PATIENCE, 1)
-        self._tailing = _client(url, PATIENCE + BLOCK, 0)
+        self._publishing = _client(_pool(url, PATIENCE, 1), is_single=True)
+        self.ranges = _client(_pool(url, PATIENCE, 1), is_single=False)
+        self._tailing = _client(_pool(url, PATIENCE + BLOCK, 0), is_single=True)
         self.tail = Tail(self._tailing, self.ranges)
         self.epoch = self.ranges.register_script(_redis_scripts.EPOCH)
-        self.page = self.ranges.register_script(_redis_scripts.PAGE)
+        self.covers = self.ranges.register_script(_redis_scripts.COVERS)
         self.publish = self._publishing.register_script(_redis_scripts.PUBLISH)
 
     @classmethod
@@ -61,7 +61,7 @@ class Server:
             del _servers[asyncio.get_running_loop(), self.url]
             await self.tail.close()
             for client in (self._publishing, self.ranges, self._tailing):
-                await client.aclose()
+                await client.aclose(close_connection_pool=True)
 
     @contextmanager
     def explained(self, key: str) -> Iterator[None]:
@@ -79,10 +79,12 @@ class Server:
                 yield
 
 
-def _client(url: str, patience: float, retries: int) -> Any:
-    client: Any = Redis.from_url(
+def _pool(url: str, patience: float, retries: int) -> Any:
+    """Of one connection."""
+    return BlockingConnectionPool.from_url(
         url,
-        single_connection_client=True,
+        max_connections=1,
+        timeout=PATIENCE,
         protocol=2,  # with lists where 3 has maps: less to make, and the same on every server
         socket_timeout=patience,
         socket_connect_timeout=PATIENCE,
@@ -90,7 +92,13 @@ def _client(url: str, patience: float, retries: int) -> Any:
         retry=Retry(NoBackoff(), retries, (exceptions.ConnectionError,)),
         retry_on_error=[exceptions.ConnectionError],
     )
-    client.response_callbacks.pop("XREAD", None)  # as it came: a dict for each entry costs more
+
+
+def _client(pool: Any, *, is_single: bool) -> Any:
+    """is_single: it keeps the connection, so that no command waits to be given one. Else it may use pipelines."""
+    client: Any = Redis(connection_pool=pool, single_connection_client=is_single)
+    for command in ("XRANGE", "XREAD"):
+        client.response_callbacks.pop(command, None)  # as it came: a dict for each entry costs more
     return client
 
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from . import _outside
+from ._redis_scripts import COVERS
 from ._redis_server import Server, checked_url, name_of
 from .backplane import Backplane, BackplaneError, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded
 
@@ -77,27 +78,32 @@ class RedisStream(Backplane):
         return _position(info["last-generated-id"])
 
     async def covers(self, epoch: str, position: str) -> bool:
-        return await self._page(epoch, position, 0) is not None
+        server = self._opened()
+        async with server.asked(self.key):
+            return bool(await server.covers([self.key], [epoch, _id(position)]))
 
     async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
         page: list[Entry] = []
         while len(page) < n:
             asked = n - len(page)
-            found = await self._page(epoch, position, asked)
-            if found is None:
-                raise PositionLost(f"the stream {self.key!r} does not reach back to {position}")
+            found = await self._range(epoch, position, asked)
             page.extend(filter(None, map(_entry, found)))
             if len(found) < asked:
                 break
             position = _position(found[-1][0])
         return page
 
-    async def _page(self, epoch: str, position: str, n: int) -> list[Any] | None:
-        """The entries as they came, foreign ones too; None if the position is not covered."""
+    async def _range(self, epoch: str, position: str, n: int) -> list[Any]:
+        """The entries as they came, foreign ones too. Raises PositionLost."""
         server = self._opened()
         async with server.asked(self.key):
-            found: list[Any] | None = await server.page([self.key], [epoch, _id(position), n])
-        return found
+            pipeline = server.ranges.pipeline(transaction=True)
+            pipeline.eval(COVERS, 1, self.key, epoch, _id(position))  # in one step with what it vouches for
+            pipeline.execute_command("XRANGE", self.key, b"(" + _id(position), "+", "COUNT", n)
+            is_covered, found = await pipeline.execute()
+        if not is_covered:
+            raise PositionLost(f"the stream {self.key!r} does not reach back to {position}")
+        return list(found)
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
         server = self._opened()

@@ -150,6 +150,12 @@ async def test_a_cancelled_try_leaves_the_engine_usable_and_adds_nothing_twice(s
             task.cancel()
             await asyncio.wait([task])
             await stream.publish("aa", items(last - 49, last))
+            task = asyncio.create_task(stream.page(epoch, start, 1000))
+            for _ in range(last % 11):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert len(await stream.page(epoch, start, 1000)) == last
         assert [entry.data.decode() for entry in await stream.page(epoch, start, 5000)] == numbers(1, 1000)
 
 
