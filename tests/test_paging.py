@@ -243,6 +243,8 @@ async def test_a_head_that_is_no_event_ends_the_way_too() -> None:
     archive.meet(9)
     client = Viewer(broadcaster, id_of(1))
     await client.has(range(2, 6))
+    await turns(40)
+    assert archive.asked == [1, 4, 5, 5], "once more than it need be, and no more"
     archive.publish(10)
     await client.has([*range(2, 6), 10])
     await client.leave()
@@ -272,8 +274,9 @@ async def test_who_comes_from_a_process_that_was_ahead_gets_nothing_twice() -> N
     await turns(8)
     broadcaster._deliver(ahead[1:])
     await client.has([5])
-    archive.publish(6)
-    await client.has([5, 6])
+    archive.publish(6, 7, 8)
+    await client.has([5, 6, 7, 8])
+    assert client.exchange.bodies[-1].count(b"data: ") == 3, "together, as before"
     assert not client.got.gaps
     await client.leave()
 
@@ -301,17 +304,23 @@ async def test_one_who_is_ahead_hears_heartbeats_and_can_be_ended() -> None:
     assert client.numbers == []
 
 
-@pytest.mark.parametrize("epoch", [EPOCH, OTHER], ids=["lost its last writes", "was made anew"])
-async def test_one_who_is_ahead_of_a_stream_that_then_is_another_is_told(epoch: str) -> None:
+@pytest.mark.parametrize(
+    ("epoch", "last"),
+    [(EPOCH, 2), (OTHER, 2), (OTHER, 5)],
+    ids=["lost its last writes", "was made anew", "was made anew and is as long"],
+)
+async def test_one_who_is_ahead_of_a_stream_that_then_is_another_is_told(epoch: str, last: int) -> None:
     broadcaster, archive = paged()
     archive.publish(1, 2, 3)
     archive.add(4, 5, 6)
     client = Viewer(broadcaster, id_of(6))
     await until(lambda: archive.asked == [6])
     await turns(8)
-    broadcaster._rebase(epoch, position(2), ("gap", "x"))
+    broadcaster._rebase(epoch, position(last), ("gap", "x"))
     await until(lambda: client.got.gaps == ["x"])
-    assert client.got.last_id == id_of(2, epoch)
+    assert client.got.last_id == id_of(last, epoch)
+    broadcaster._deliver(archive.add(last + 1, last + 2))
+    await client.has([last + 1, last + 2])
     await client.leave()
 
 
