@@ -6,9 +6,9 @@ Importing this imports neither fastware nor any server.
 """
 
 from . import _fork
+from ._client import Client
 from ._install import install
 from ._resume import Start
-from ._session import Client
 from .broadcaster import Broadcaster, sse_route
 
 __all__ = ["Broadcaster", "Client", "Start", "install", "sse_route"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import builtins
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, final
 
 @final
@@ -26,8 +26,12 @@ class Broadcaster:
         max_buffer_bytes: int | None = None,
         history: int = 0,
         history_bytes: int | None = None,
+        position_digits: int = 0,
     ) -> None:
         """buffer_size and history in events (0 or less, and 0: none); heartbeat_interval and retry in seconds.
+
+        position_digits: 13 or 26 where epoch and positions come from a backplane; broadcast() puts its events into an
+        outbox then, and _deliver() publishes what comes back.
 
         Raises TypeError or ValueError, naming the argument, and RuntimeError if clients are connected already.
         """
@@ -59,6 +63,21 @@ class Broadcaster:
         behind still has to read; history_events, history_bytes: kept for those who
         come back. Counters start at 0 in each process.
         """
+    def _attach_outbox(self, outbox: Outbox, /) -> None:
+        """Let broadcast() put its events there from now on. Raises TypeError if _format_sse() is overridden."""
+    def _deliver(self, entries: Sequence[tuple[str, str, builtins.bytes]], /) -> int:
+        """Publish a list of (position, event, data) with one wake-up for all.
+
+        Return how many were refused because they may not stand on the wire.
+        Those whose positions are not above that of the last are passed over: a batch may be tried again. From a thread
+        that has no clients: it may wait, at most 20 ms an event, for those of a loop that had no turn.
+        """
+    def _rebase(self, epoch: str, position: str, gap: tuple[str, str] | None = None, /) -> None:
+        """From here on positions are those of `epoch`, behind `position`, and what was history is none any more.
+
+        All clients get the event `gap`, a pair (event, data), with that id, or nothing but the id. The first call is
+        the first contact.
+        """
     def _start_over(self) -> None:
         """In the child of a fork: drop all clients, events and counts. Raises MemoryError."""
     @property
@@ -83,6 +102,28 @@ class Broadcaster:
     def _history_bytes(self) -> int | None: ...
     @property
     def _closed(self) -> bool: ...
+    @property
+    def _has_ids(self) -> bool: ...
+
+class BackplaneFull(RuntimeError):
+    """broadcast() finds no room for the event: the server has been away for so long. The event is not sent."""
+
+class Outbox:
+    """What broadcast() was given and a backplane has not taken yet. An empty one takes an event of any size."""
+
+    def __init__(self, events: int, bytes: int, wake: Callable[[], object]) -> None:
+        """wake() is called when there is something again."""
+    @property
+    def bytes(self) -> int:
+        """Bytes of event names and data that wait."""
+    def __len__(self) -> int: ...
+    def take(self, events: int, bytes: int, /) -> list[tuple[int, str, builtins.bytes]]:
+        """Return the oldest as (counter, event, data), without removing them: at most so many events and so many bytes,
+        but at least one if there is one."""
+    def done(self, counter: int, /) -> None:
+        """Remove what was published: everything up to and including that counter."""
+    def close(self) -> int:
+        """Drop what is left, and return how many events that were. Nothing can be put in any more."""
 
 class _Offer(Protocol):
     def released(self, why: str, rest: builtins.bytes, /) -> None: ...
@@ -97,13 +138,19 @@ class Subscription(Iterator[Chunk]):
     def __next__(self) -> Chunk: ...
     @property
     def start(self) -> str | None:
-        """How it has joined: live, resumed, evicted, epoch, future, invalid or closed; None before."""
+        """How it has joined: live, resumed, evicted, epoch, future, invalid, behind, unknown or closed; None before."""
     @property
     def fate(self) -> str | None:
         """Why it has ended: pruned, history, finished or closed; None if the client left."""
     @property
+    def is_ending(self) -> bool:
+        """Whether it is not registered, or will not be for long."""
+    @property
     def id(self) -> str | None:
-        """The id of the event in front of the next; None without a history, and where it joined a closed one."""
+        """The id of the event in front of the next.
+
+        None without ids, where it joined a closed one, and where that id is not known, or not here any more.
+        """
     @property
     def events(self) -> int:
         """Events read."""
@@ -111,15 +158,34 @@ class Subscription(Iterator[Chunk]):
     def bytes(self) -> int:
         """Bytes of their text."""
     def join(self, loop: asyncio.AbstractEventLoop, last_event_id: builtins.bytes | None = None, /) -> None:
-        """Register on the running event loop `loop`; with a history, behind the event `last_event_id`.
+        """Register on the running event loop `loop`; if events have ids, behind the event `last_event_id`.
+
+        Where that is not here ("behind"), or nothing is known yet ("unknown"), it stands aside, with nothing to read,
+        until judge() or arrive().
 
         Raises RuntimeError on a second call.
         """
+    def judge(self, last_event_id: builtins.bytes, is_covered: bool = True, /) -> None:
+        """Judge the id of a client that has joined as "behind" or "unknown" again, and change `start`. With
+        is_covered=False what would be "behind" is a gap."""
+    def arrive(self) -> str | None:
+        """Let a client that has joined as "behind" go on at the head of the log.
+
+        Return the head's position, up to which the client gets its events from elsewhere; or None where its stream is
+        over.
+        """
+    def strand(self) -> None:
+        """End the stream at once, as if the history had passed the client."""
+    def replay(
+        self, epoch: str, entries: Sequence[tuple[str, str, builtins.bytes]], upto: str | None = None, /
+    ) -> list[Chunk]:
+        """Return a list's entries (position, event, data) as chunks with ids of `epoch`, but those behind the position
+        `upto` and those that may not stand on the wire. They count as read."""
     def settle(self) -> None:
         """To be called before the first read: where the history has passed a client that came back to a gap, it begins
         at the oldest event of now."""
     def park(self) -> Awaitable[None] | None:
-        """Return what to await until there is something to read, or None at the end of the stream."""
+        """Return what to await until there is something to read, or None at the end of the stream, or aside."""
     def rest(self) -> Awaitable[None] | None:
         """Return what to await so that others have a turn, or None where it has not joined."""
     def attach(self, fd: int, chunked: bool, patience: float | None, offer: _Offer, /) -> bool:

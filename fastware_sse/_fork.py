@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import _core, _exit
+from . import _background, _core, _exit
 
 
 def watch() -> None:
@@ -14,5 +14,6 @@ def watch() -> None:
 
 def _start_over() -> None:
     _exit.forget()
+    _background.forget()
     for broadcaster in _core._broadcasters():
         broadcaster._start_over()

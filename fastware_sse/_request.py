@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._deadline import deadlines_of
 from ._session import Session, is_cancelled
-from ._stream import BODY_BYTES, running_loop
+from ._stream import BODY_BYTES, joined, running_loop
 
 if TYPE_CHECKING:
     from ._reply import Reply
@@ -149,18 +149,23 @@ class Request:
         subscription.coalesce = True
         try:
             session.begin(self._loop, self._reply.send_timeout)
+            while chunks := await session.opening():
+                await self._bodies(session, joined(chunks))
             try:
                 bodies = await self._reply.first_bodies(session)
             except (Exception, asyncio.CancelledError):
                 if is_cancelled():
                     raise
                 _log.exception("the initial events of an EventStream failed")
+                if self._started:  # too late to say so
+                    raise asyncio.CancelledError from None
                 await self._answer(500, b"Internal Server Error", [])
                 return
-            await self._start()
-            for body in bodies:
-                await self._body(session, body)
-            del bodies, body  # may be large, and the stream may live for days
+            await self._bodies(session, bodies)
+            del bodies  # may be large, and the stream may live for days
+            while chunks := await session.replay():
+                await self._bodies(session, joined(chunks))
+            del chunks
             while True:
                 for chunk in subscription:
                     await self._body(session, chunk.encode())
@@ -183,18 +188,24 @@ class Request:
             await self._farewell(stops)
 
     async def _start(self) -> None:
+        if self._started:
+            return
         # A list of its own: middleware may add to it.
         reply = self._reply
         await self._deliver({"type": "http.response.start", "status": reply.status, "headers": list(reply.headers)})
         self._started = True
+
+    async def _bodies(self, session: Session, bodies: list[bytes]) -> None:
+        await self._start()
+        for body in bodies:
+            await self._body(session, body)
 
     async def _body(self, session: Session, body: bytes) -> None:
         if self._unyielded + len(body) > BODY_BYTES:  # no send need ever have waited
             self._unyielded = 0
             await (session.subscription.rest() or asyncio.sleep(0))
         self._unyielded += len(body)
-        if session.offer is not None:
-            session.offer.expect(body)
+        session.expect(body)
         await self._deliver({"type": "http.response.body", "body": body, "more_body": True})
 
     async def _deliver(self, message: Message) -> None:

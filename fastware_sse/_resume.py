@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
+
+import msgspec
+
+if TYPE_CHECKING:
+    from .broadcaster import Broadcaster
 
 _HEADER = b"last-event-id"
 _FIELD = "last_event_id"
@@ -59,3 +64,11 @@ def checked_gap_event(name: str | None) -> str | None:
         raise ValueError("gap_event must not contain CR, LF or NUL: it is one line on the wire")
     name.encode()  # raises for a lone surrogate
     return name
+
+
+def gap_of(broadcaster: Broadcaster, reason: str, last_event_id: str | None = None) -> tuple[str, str] | None:
+    """The event that tells a client that it has missed some, as (event, data); None where it is not to be told."""
+    event = broadcaster._gap_event
+    if event is None:
+        return None
+    return event, msgspec.json.encode({"reason": reason, "last_event_id": last_event_id}).decode()

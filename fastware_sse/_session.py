@@ -7,15 +7,16 @@ import contextlib
 import inspect
 import itertools
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _exit, _limits, _workers
 from ._age import Age, ages_of
+from ._client import GAPS, Client
 from ._core import Chunk, Handoff, Subscription, wire
 from ._direct import Offer, handoff_of, make_offer
-from ._resume import Start, last_event_id
+from ._paging import Paging
+from ._resume import Start, gap_of, last_event_id
 
 if TYPE_CHECKING:
     from .broadcaster import Broadcaster
@@ -27,9 +28,6 @@ Part = TypeVar("Part", Chunk, bytes)
 
 SEND_TIMEOUT = 30.0  # seconds after which a client that has stopped reading is dropped, where nobody chooses them
 
-_GAPS = ("evicted", "epoch", "future", "invalid")
-
-_count = itertools.count(1)
 _log = logging.getLogger("fastware_sse")
 
 
@@ -37,53 +35,6 @@ def is_cancelled() -> bool:
     """Whether it is this task that was cancelled, and not something that its code awaits."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
-
-
-class Client:
-    """What on_connect and on_disconnect are told about a client. To be read only.
-
-    id: its number in this process, from 1.
-    connected_at: seconds since 1970.
-    events, bytes: broadcast events that were handed on for it until now, and their text.
-    resume: None for a client that came with no id; "complete" for one that missed nothing; else the reason.
-    reason: None while it is connected, then why its stream has ended: left (by the client, or an error on the way),
-        pruned, history (it passed the client while that caught up), closed, shutdown, max_age or send_timeout.
-    """
-
-    __slots__ = ("_connected_at", "_id", "_session")
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._id = next(_count)
-        self._connected_at = time.time()
-
-    @property
-    def id(self) -> int:
-        return self._id
-
-    @property
-    def connected_at(self) -> float:
-        return self._connected_at
-
-    @property
-    def events(self) -> int:
-        return self._session.subscription.events
-
-    @property
-    def bytes(self) -> int:
-        return self._session.subscription.bytes
-
-    @property
-    def resume(self) -> str | None:
-        start = self._session.subscription.start
-        return "complete" if start == "resumed" else start if start in _GAPS else None
-
-    @property
-    def reason(self) -> str | None:
-        return self._session.reason
-
-    def __repr__(self) -> str:
-        return f"<Client {self.id}, {self.reason or 'connected'}, {self.events} events, {self.bytes} bytes>"
 
 
 class Session:
@@ -97,6 +48,7 @@ class Session:
         "_handoff",
         "_last_id",
         "_loop",
+        "_paging",
         "_scope",
         "_why",
         "is_forgotten",
@@ -110,10 +62,11 @@ class Session:
         self.reason: str | None = None
         self._broadcaster = broadcaster
         self._scope: Mapping[str, Any] | None = scope
-        self._last_id = last_event_id(scope) if broadcaster._history else None
+        self._last_id = last_event_id(scope) if broadcaster._has_ids else None
         self._entry = _exit.enter(broadcaster, asyncio._get_running_loop())
         self._age: Age | None = None
         self._client: Client | None = None
+        self._paging: Paging | None = None  # where its place is not in the log, or not known yet
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handoff: Handoff | None = None
         self.offer: Offer | None = None  # of a direct way to the client's socket
@@ -128,8 +81,11 @@ class Session:
         broadcaster = self._broadcaster
         self._loop = loop
         self.subscription.join(loop, self._last_id)
+        if self._last_id is not None and self.subscription.start in ("unknown", "behind"):
+            self._paging = Paging(broadcaster, self.subscription, self._last_id, loop)
         _limits.begin()
-        _workers.begin()
+        if broadcaster._backplane is None:
+            _workers.begin()
         if self._entry is not None and self._entry.is_late:
             self.subscription.finish()
         self._meet_server(patience)
@@ -150,6 +106,16 @@ class Session:
         elif self._broadcaster._direct and self.subscription.start != "closed":
             self.offer = make_offer(handoff, self, self._scope, patience)
 
+    def expect(self, part: Chunk | bytes) -> None:
+        """The stream is about to give this away."""
+        if self.offer is not None:
+            self.offer.expect(part)
+
+    async def opening(self) -> list[Chunk]:
+        """What is sent while it is not known how the stream begins; nothing once it is. From begin() on, until then."""
+        beat = None if self._paging is None else await self._paging.beat()
+        return [] if beat is None else [beat]
+
     async def first(self, initial: list[Part] | MakeInitial, join: Callable[[list[Chunk]], list[Part]]) -> list[Part]:
         """What the stream begins with; from begin() on, so that no event falls between it and the stream.
 
@@ -167,11 +133,18 @@ class Session:
             initial = join(self._broadcaster._initial_chunks(made))
         self._scope = self._last_id = None  # may be large, and the stream may live for days
         self.subscription.settle()
-        here = self.subscription.id
+        here = self.subscription.id if self._paging is None else self._paging.id or self.subscription.id
         if here is None:
             return join(head) + initial
         # With what can be read now: each step from here on may wait, and the history pass who comes back to its end.
         return join(head) + initial + join([Chunk(wire(id=here)), *itertools.islice(self.subscription, 1)])
+
+    async def replay(self) -> list[Chunk]:
+        """What comes next of what is not in the log; nothing once the client is there. From first() on, until then."""
+        chunks = [] if self._paging is None else await self._paging.chunks()
+        if not chunks:
+            self._paging = None
+        return chunks
 
     def stop(self, why: str = "shutdown") -> None:
         """Let the stream end for the reason `why`; on its loop, outside of any task.
@@ -184,6 +157,8 @@ class Session:
         if self.offer is not None:
             self.offer.take_back()
         self.subscription.end()
+        if self._paging is not None:
+            self._paging.look_again()
 
     def expire(self) -> None:
         """The stream has reached its age."""
@@ -197,6 +172,8 @@ class Session:
             self.offer.take_back()
         if self._handoff is not None:
             self._handoff.stream = None
+        if self._paging is not None:
+            self._paging.leave()
         self.subscription.close()
         fate = self.subscription.fate
         self.reason = why if fate is None else (self._why or "shutdown") if fate == "finished" else fate
@@ -208,6 +185,12 @@ class Session:
             self._tell(self._broadcaster._on_disconnect, "on_disconnect")
 
     @property
+    def how(self) -> str | None:
+        """How the client begins, as Subscription.start says."""
+        is_covered = self._paging is not None and self._paging.is_covered
+        return "resumed" if is_covered else self.subscription.start
+
+    @property
     def is_late(self) -> bool:
         """Whether the server waits for this stream in order to stop."""
         return self._entry is not None and self._entry.is_late
@@ -215,20 +198,19 @@ class Session:
     def _start(self) -> Start:
         scope = self._scope or {}
         requested = last_event_id(scope) if self._last_id is None else self._last_id
-        how = self.subscription.start
+        how = self.how
         return Start(
             scope,
             requested=None if requested is None else requested.decode("latin-1"),
             complete=how == "resumed",
-            reason=how if how in _GAPS else None,
+            reason=how if how in GAPS else None,
         )
 
     def _gap_chunks(self, start: Start) -> list[Chunk]:
-        event = self._broadcaster._gap_event
-        if start.reason is None or event is None:
+        if start.reason is None:
             return []
-        known = None if start.reason == "invalid" else start.requested
-        return [Chunk(wire(event, {"reason": start.reason, "last_event_id": known}))]
+        gap = gap_of(self._broadcaster, start.reason, None if start.reason == "invalid" else start.requested)
+        return [] if gap is None else [Chunk(wire(*gap))]
 
     def _tell(self, hook: Callable[[Client], object] | None, name: str) -> None:
         """On the client's loop, whoever drops the last reference to a stream; nowhere if that is closed."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from . import _exit, _limits, _workers
 from ._core import Chunk
+from ._paging import HEARTBEAT
 from ._session import Initial, MakeInitial, Part, Session
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ HEADERS = {
 BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
 OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold the headers back until there is a body
 
-_HEARTBEAT = Chunk(": heartbeat\n\n")
 _OPENING = Chunk(OPENING.decode())
 
 
@@ -85,15 +85,23 @@ async def event_stream(
     try:
         session.begin(running_loop())
         offer = session.offer
+        while chunks := await session.opening():
+            for part in join(chunks):
+                session.expect(part)
+                yield part
         first = merge(await session.first(initial, join))
         if offer is not None and not first:
             first = join([_OPENING])
         initial = []  # may be large, and the stream may live for days
         for part in first:
-            if offer is not None:
-                offer.expect(part)
+            session.expect(part)
             yield part
         first = []
+        while chunks := await session.replay():
+            for part in join(chunks):
+                session.expect(part)
+                yield part
+        chunks = []
         while True:
             for part in parts:
                 if offer is not None:
@@ -168,7 +176,7 @@ async def queue_stream(
                 run.getter = run.loop.create_task(queue.get())
             done, _ = await asyncio.wait({run.getter}, timeout=timeout)
             if not done:
-                yield _HEARTBEAT
+                yield HEARTBEAT
                 continue
             getter, run.getter = run.getter, None
             if not getter.cancelled():

@@ -25,8 +25,11 @@ def begin() -> None:
         _log.debug("the number of workers could not be found", exc_info=True)
         return
     if sign is not None:
-        text = "%s: each worker has clients and events of its own, and a broadcast reaches no others; run one worker"
-        _log.warning(text, sign)
+        _log.warning(
+            "%s: each worker has clients and events of its own, and a broadcast reaches no others; give the "
+            "Broadcaster a backplane=..., or run one worker",
+            sign,
+        )
 
 
 def _sign_of_environment() -> str | None:

@@ -1,29 +1,28 @@
-"""Broadcaster: the C type with its streams, and sse_route."""
+"""Broadcaster: the C type with its streams, and its backplane."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 from . import _core
 from ._age import checked_age
+from ._client import Client
+from ._fastware import scope_of, stream_response
 from ._frameworks import adapter_of
+from ._relay import Relay, checked_buffer
 from ._resume import checked_gap_event
-from ._session import Client, Initial, Pairs, Session
-from ._stream import QueueStream, empty_stream, event_stream, is_event_stream, queue_stream
-
-if TYPE_CHECKING:
-    from fastware import StreamResponse
+from ._route import sse_route
+from ._session import Initial, Pairs, Session
+from ._stream import QueueStream, empty_stream, event_stream, queue_stream
+from .backplane import Backplane
 
 __all__ = ["Broadcaster", "sse_route"]
 
 Hook = Callable[[Client], object]
-
-_HEADERS = {"Cache-Control": "no-cache", "Connection": "keep-alive", "X-Accel-Buffering": "no"}
 
 
 class Broadcaster(_core.Broadcaster):
@@ -45,6 +44,9 @@ class Broadcaster(_core.Broadcaster):
     direct: where the server offers it (fastware_sse.uvicorn), C writes the events to the sockets itself, past every
         middleware that would look at them.
     on_connect, on_disconnect: callables that get a Client, on its event loop. What they raise is logged.
+    backplane: the stream on a server that all processes share, such as a fastware_sse.redis.RedisStream: what is
+        broadcast in one reaches the clients of all, in one order, with ids that mean the same in each.
+    backplane_buffer: events, and bytes of them, that may wait to be published; broadcast() then raises BackplaneFull.
 
     Raises TypeError or ValueError that names the argument.
     """
@@ -55,6 +57,7 @@ class Broadcaster(_core.Broadcaster):
     _direct: bool = True
     _on_connect: Hook | None = None
     _on_disconnect: Hook | None = None
+    _backplane: Relay | None = None
 
     def __init__(
         self,
@@ -72,6 +75,8 @@ class Broadcaster(_core.Broadcaster):
         direct: bool = True,
         on_connect: Hook | None = None,
         on_disconnect: Hook | None = None,
+        backplane: Backplane | None = None,
+        backplane_buffer: tuple[int, int] = (50_000, 32 * 1024 * 1024),
     ) -> None:
         for name, hook in (("on_connect", on_connect), ("on_disconnect", on_disconnect)):
             if hook is not None and not callable(hook):
@@ -80,6 +85,9 @@ class Broadcaster(_core.Broadcaster):
         self._max_age = checked_age(max_age)
         self._direct = bool(direct)
         self._on_connect, self._on_disconnect = on_connect, on_disconnect
+        buffer = checked_buffer(backplane, backplane_buffer)
+        if backplane is not None:
+            self._refuse_own_generator()
         super().__init__(
             buffer_size,
             strict=strict,
@@ -89,7 +97,11 @@ class Broadcaster(_core.Broadcaster):
             max_buffer_bytes=max_buffer_bytes,
             history=history,
             history_bytes=history_bytes,
+            position_digits=0 if backplane is None else backplane.digits,
         )
+        if self._backplane is not None:
+            self._backplane.close()
+        self._backplane = None if backplane is None else Relay(self, backplane, buffer)
 
     async def stream(self, request: Any, initial: Initial = None) -> Any:
         """Return the response for an SSE endpoint: that of the framework which the request is from.
@@ -109,7 +121,7 @@ class Broadcaster(_core.Broadcaster):
         prepared = initial if callable(initial) else self._initial_chunks(initial)
         subscription = None
         generator: AsyncGenerator[str, None]
-        scope = _scope(request)
+        scope = scope_of(request)
         if scope.get("method") == "HEAD":
             generator = empty_stream()
         elif self._has_own_generator():
@@ -120,7 +132,7 @@ class Broadcaster(_core.Broadcaster):
             session = Session(self, scope)
             subscription = session.subscription
             generator = event_stream(session, subscription, prepared, list, list)
-        response = _stream_response(request, generator)
+        response = stream_response(request, generator)
         response._subscription = subscription  # type: ignore[attr-defined]  # for sse_route
         return response
 
@@ -141,13 +153,33 @@ class Broadcaster(_core.Broadcaster):
     def close(self) -> None:
         """End every stream once it has sent what it owes, and later ones at once. Idempotent; from any thread.
 
-        broadcast() still validates afterwards, and reaches nobody.
+        broadcast() still validates afterwards, and reaches nobody. With a backplane it waits until what was broadcast
+        before is published, for 5 s at most, and logs how many events are lost.
         """
         super().close()
         self._clients.clear()
         for run in list(self._queue_streams):
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 run.loop.call_soon_threadsafe(run.look_again)
+        if self._backplane is not None:
+            self._backplane.close()
+
+    def stats(self) -> dict[str, Any]:
+        """As the base type's; with a backplane also "backplane", a dict of its own.
+
+        away_since: the time.time() since when the server does not answer, and trouble: why, or both None;
+        queued_events, queued_bytes: that wait to be published; refused: events that were read and are not legal, or
+        that the server would not take; foreign: entries of somebody else; epoch, position: of the last event read.
+        """
+        stats: dict[str, Any] = super().stats()
+        if self._backplane is not None:
+            stats["backplane"] = self._backplane.stats()
+        return stats
+
+    def _subscribe(self) -> _core.Subscription:
+        if self._backplane is not None:
+            self._backplane.begin()
+        return super()._subscribe()
 
     def _end_streams(self, loop: asyncio.AbstractEventLoop, /) -> None:
         super()._end_streams(loop)
@@ -160,6 +192,8 @@ class Broadcaster(_core.Broadcaster):
     def _start_over(self) -> None:
         self._queue_streams.clear()
         super()._start_over()
+        if self._backplane is not None:
+            self._backplane = self._backplane.renewed(self)
 
     @property
     def _queue_streams(self) -> set[QueueStream]:
@@ -196,49 +230,7 @@ class Broadcaster(_core.Broadcaster):
         return chunks
 
 
-def sse_route(broadcaster: Broadcaster) -> Callable[[Any], Awaitable[Any]]:
-    """Return an async handler for `router.add_route("GET", "/events", handler)`, or a route of Starlette or FastAPI.
-
-    Events that wait together leave as one chunk of at most 64 KiB, a larger one alone and whole.
-    Raises TypeError if `broadcaster` has no stream().
-    """
-    if not callable(getattr(broadcaster, "stream", None)):
-        raise TypeError(f"broadcaster must be a Broadcaster, not {type(broadcaster).__name__}")
-
-    async def handler(request: Any) -> Any:
-        response = await broadcaster.stream(request)
-        subscription = getattr(response, "_subscription", None)
-        if subscription is not None and is_event_stream(response.generator):
-            subscription.coalesce = True
-        return response
-
-    # FastAPI evaluates this when the route is added; without it, the request would be a query parameter.
-    handler.__annotations__ = {"request": "_request_type()"}
-    return handler
-
-
-def _request_type() -> Any:
-    starlette = sys.modules.get("starlette.requests")
-    return Any if starlette is None else starlette.Request
-
-
-def _scope(request: object) -> Mapping[str, Any]:
-    scope = getattr(request, "scope", None)
-    return scope if isinstance(scope, dict) else {}
-
-
 def _pairs(initial: Initial) -> Pairs | None:
     if callable(initial):
         raise TypeError("initial must be a list of (event, data) pairs where _event_generator() is overridden")
     return initial
-
-
-def _stream_response(request: object, generator: AsyncGenerator[str, None]) -> StreamResponse:
-    try:
-        from fastware import StreamResponse
-    except ImportError as error:
-        raise TypeError(
-            f"Broadcaster.stream() knows no framework whose request is a {type(request).__name__}, and fastware is not "
-            "installed; whatever runs on ASGI can serve or mount a fastware_sse.asgi.EventStream instead"
-        ) from error
-    return StreamResponse(generator, content_type="text/event-stream", headers=dict(_HEADERS))

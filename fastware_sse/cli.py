@@ -6,14 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import load
+from . import load, publish, tail
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; return its exit code. Wrong usage raises SystemExit(2), as argparse does."""
     parser = argparse.ArgumentParser(prog="fastware-sse", description="Tools for server-sent events.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    load.add_command(commands)
+    for command in (load, publish, tail):
+        command.add_command(commands)
     options = parser.parse_args(arguments)
     code: int = options.run(options)
     return code

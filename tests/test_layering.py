@@ -23,7 +23,9 @@ C_RUNGS = [
     "core/frame",
     "core/log",
     "core/hub_state",
+    "core/place",
     "core/hub",
+    "core/hub_resume",
     "core/hub_check",
     "core/group",
     "core/window",
@@ -34,6 +36,8 @@ C_RUNGS = [
     "py/state",
     "py/chunk",
     "py/encode",
+    "py/entry",
+    "py/outbox",
     "py/cache",
     "py/waiter",
     "py/bridge_state",
@@ -52,6 +56,7 @@ C_RUNGS = [
     "py/options",
     "py/broadcaster_state",
     "py/publish",
+    "py/deliver",
     "py/broadcaster",
     "py/module",
 ]
@@ -80,18 +85,39 @@ LOAD_RUNGS = [
 # Each imports the framework that it is named after, and is imported where a request comes from there.
 ADAPTERS = ["aiohttp", "blacksheep", "django", "litestar", "quart", "starlette"]
 
+# Each imports the client library of an engine, and is imported where somebody uses it.
+ENGINES = {
+    "_redis_tail": "redis",
+    "_redis_server": "redis",
+    "redis": "redis",
+    "_nats_connection": "nats",
+    "_nats_publisher": "nats",
+    "_nats_server": "nats",
+    "nats": "nats",
+}
+
 # A module imports modules above it, the standard library and msgspec; others only inside a function or for types.
 PYTHON_RUNGS = [
     "_core",
+    "backplane",
+    "_background",
+    "_outage",
+    "_pages",
+    "_publisher",
     "_exit",
     "_limits",
     "_workers",
     "_fork",
     "_resume",
+    "_relay",
     "_age",
     "_direct",
+    "_paging",
+    "_client",
     "_session",
     "_stream",
+    "_route",
+    "_fastware",
     "_frameworks",
     "broadcaster",
     "_install",
@@ -101,16 +127,28 @@ PYTHON_RUNGS = [
     "asgi",
     *ADAPTERS,
     "uvicorn",
+    "_outside",
+    "_redis_scripts",
+    "_redis_tail",
+    "_redis_server",
+    "redis",
+    "_nats_connection",
+    "_nats_publisher",
+    "_nats_server",
+    "nats",
     "_load",
     "_report",
     "_target",
     "load",
+    "_engine_of",
+    "publish",
+    "tail",
     "cli",
     "__init__",
     "__main__",
 ]
 DEPENDENCIES = {"msgspec"}
-NEVER_IMPORTED_BY_US = ["fastapi", "fastware", "granian", "hypercorn", "uvicorn", "uvloop", *ADAPTERS]
+NEVER_IMPORTED_BY_US = ["fastapi", "fastware", "granian", "hypercorn", "nats", "redis", "uvicorn", "uvloop", *ADAPTERS]
 
 MAX_LINES = {".c": 500, ".h": 500, ".py": 250}
 
@@ -164,7 +202,7 @@ def test_module_imports_only_rungs_above_it(path: Path) -> None:
         if package == "fastware_sse":
             assert rest.partition(".")[0] in above, f"{module} is not above {path.stem}"
         else:
-            own = {path.stem} & {*ADAPTERS, "uvicorn"}
+            own = {path.stem} & {*ADAPTERS, "uvicorn"} | {ENGINES.get(path.stem)}
             assert package in DEPENDENCIES | own | sys.stdlib_module_names, f"{module} is not a dependency"
 
 

@@ -18,7 +18,7 @@ async def test_web_concurrency(
     texts = [record.getMessage() for record in caplog.records]
     assert texts == warns * [
         f"WEB_CONCURRENCY is {value}: each worker has clients and events of its own, and a broadcast reaches no "
-        "others; run one worker"
+        "others; give the Broadcaster a backplane=..., or run one worker"
     ]
     for client in clients:
         await client.leave()

@@ -43,14 +43,14 @@ static int allocate(size_t size, struct fw_frame **frame)
     return *frame != NULL ? FW_OK : FW_ENOMEM;
 }
 
-static const char no_id[FW_ID_SIZE + 1] = "---------------------------";
+static const char no_id[FW_ID_SIZE_MAX + 1] = "----------------------------------------";
 
-int fw_frame_format(const struct fw_event *event, bool with_id, struct fw_frame **frame)
+int fw_frame_format(const struct fw_event *event, size_t id_size, struct fw_frame **frame)
 {
     struct fw_event complete = *event;
     size_t size = 0;
-    if (with_id)
-        complete.id = (struct fw_text){no_id, FW_ID_SIZE};
+    if (id_size != 0)
+        complete.id = (struct fw_text){no_id, id_size};
     int status = fw_wire_measure(&complete, &size);
     if (status == FW_OK)
         status = allocate(size, frame);
@@ -59,7 +59,7 @@ int fw_frame_format(const struct fw_event *event, bool with_id, struct fw_frame 
     char *end = fw_wire_write(&complete, (*frame)->bytes + FW_FRAME_HEAD);
     assert(end == (*frame)->bytes + FW_FRAME_HEAD + size);
     (void)end;
-    if (with_id)
+    if (id_size != 0)
         (*frame)->id_at = (uint32_t)fw_wire_id_at(&complete);
     return FW_OK;
 }
@@ -73,10 +73,10 @@ static size_t last_block(struct fw_text text)
     return 0;
 }
 
-int fw_frame_wrap(struct fw_text text, bool with_id, struct fw_frame **frame)
+int fw_frame_wrap(struct fw_text text, size_t id_size, struct fw_frame **frame)
 {
     static const char prefix[] = "id: ";
-    size_t line = with_id && text.size != 0 ? sizeof prefix - 1 + FW_ID_SIZE + 1 : 0;
+    size_t line = id_size != 0 && text.size != 0 ? sizeof prefix - 1 + id_size + 1 : 0;
     if (text.size > FW_FRAME_MAX)
         return FW_ESIZE;
     int status = allocate(line + text.size, frame);
@@ -89,7 +89,7 @@ int fw_frame_wrap(struct fw_text text, bool with_id, struct fw_frame **frame)
     if (line != 0) {
         (*frame)->id_at = (uint32_t)(before + sizeof prefix - 1);
         memcpy(to + before, prefix, sizeof prefix - 1);
-        memcpy(to + (*frame)->id_at, no_id, FW_ID_SIZE);
+        memcpy(to + (*frame)->id_at, no_id, id_size);
         to[before + line - 1] = '\n';
     }
     if (text.size != before)

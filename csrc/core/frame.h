@@ -24,7 +24,7 @@ struct fw_frame {
     atomic_uint_least32_t references;
     uint32_t size;              /* bytes of the text */
     uint32_t chunk_at;          /* where the chunk begins in `bytes` */
-    uint32_t id_at;             /* where in the text the hub writes FW_ID_SIZE bytes as it is published; 0: nowhere */
+    uint32_t id_at;             /* where in the text the hub writes its id as it is published; 0: nowhere */
     struct fw_frame *next_free; /* used by the log alone, to chain the frames that a trim gives up */
     char bytes[];
 };
@@ -33,14 +33,14 @@ struct fw_frame {
  * yet written; NULL if there is no memory. `size` is at most FW_FRAME_MAX. */
 struct fw_frame *fw_frame_new(size_t size);
 
-/* Formats `event` into a new frame in *frame, with one reference for the caller; with room for an id if `with_id` (then
- * `event` has none of its own, and no comment). Returns FW_OK, FW_ENOMEM, FW_ESIZE, FW_EEVENT or FW_EID. */
-int fw_frame_format(const struct fw_event *event, bool with_id, struct fw_frame **frame);
+/* Formats `event` into a new frame in *frame, with one reference for the caller; with room for an id of `id_size` bytes
+ * unless that is 0 (then `event` has none of its own, and no comment). Returns FW_OK, FW_ENOMEM, FW_ESIZE, FW_EEVENT or
+ * FW_EID. */
+int fw_frame_format(const struct fw_event *event, size_t id_size, struct fw_frame **frame);
 
-/* The same for text that is formatted already: `text` as it stands, with a line for the id in front of its last block if
- * `with_id`.
- * Returns FW_OK, FW_ENOMEM or FW_ESIZE. */
-int fw_frame_wrap(struct fw_text text, bool with_id, struct fw_frame **frame);
+/* The same for text that is formatted already: `text` as it stands, with a line for the id in front of its last block
+ * unless `id_size` is 0. Returns FW_OK, FW_ENOMEM or FW_ESIZE. */
+int fw_frame_wrap(struct fw_text text, size_t id_size, struct fw_frame **frame);
 
 /* Adds a reference. Any thread; may be called under a lock. */
 void fw_frame_ref(struct fw_frame *frame);

@@ -1,6 +1,6 @@
 #include "core/group.h"
 
-#include "core/hub_state.h"
+#include "core/place.h"
 #include "core/status.h"
 
 #include <assert.h>
@@ -79,7 +79,7 @@ enum fw_gathered fw_group_gather(struct fw_hub *hub, struct fw_group *group, str
     fw_hub_lock(hub);
     if (group->readers == NULL)
         group->sequence = log->head;
-    bool is_ending = hub->closed || reader->end != FW_FOREVER || fw_hub_has_passed_locked(hub, reader);
+    bool is_ending = hub->closed || reader->end != FW_FOREVER || fw_place_has_passed_locked(hub, reader);
     if (!is_ending && (group->is_broken || reader->sequence > group->sequence)) {
         gathered = FW_GATHERED_WAITS;
     } else if (!is_ending && reader->sequence == group->sequence) {

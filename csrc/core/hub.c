@@ -2,6 +2,7 @@
 
 #include "core/alloc.h"
 #include "core/hub_state.h"
+#include "core/place.h"
 #include "core/status.h"
 
 #include <assert.h>
@@ -20,7 +21,7 @@ int fw_hub_new(struct fw_hub **made)
     struct fw_slot *slots = fw_log_new_slots(FIRST_CAPACITY);
     int status = hub == NULL || slots == NULL ? FW_ENOMEM : FW_OK;
     if (status == FW_OK) {
-        *hub = (struct fw_hub){.closed = false};
+        *hub = (struct fw_hub){.digits = FW_POSITION_DIGITS, .is_known = true};
         status = fw_id_draw(hub->epoch);
     }
     if (status != FW_OK) {
@@ -41,12 +42,20 @@ void fw_hub_ref(struct fw_hub *hub)
     atomic_fetch_add_explicit(&hub->references, 1, memory_order_relaxed);
 }
 
+/* Returns what no reader needs any more, a bounded number of frames: to be freed after unlocking. */
+static struct fw_frame *trim_locked(struct fw_hub *hub, bool *more)
+{
+    struct fw_frame *chain = fw_log_trim(&hub->log, fw_place_history_locked(hub), TRIM_SLOTS, more);
+    fw_place_trimmed_locked(hub, chain);
+    return chain;
+}
+
 void fw_hub_trim(struct fw_hub *hub)
 {
     bool more;
     do {
         fw_hub_lock(hub);
-        struct fw_frame *chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
+        struct fw_frame *chain = trim_locked(hub, &more);
         fw_hub_unlock(hub);
         fw_log_free_frames(chain);
     } while (more);
@@ -80,6 +89,9 @@ int fw_hub_renew(struct fw_hub *old, struct fw_hub **hub)
     int status = fw_hub_new(hub);
     if (status == FW_OK) {
         set_limits(*hub, old->limits, old->history);
+        (*hub)->digits = old->digits;
+        (*hub)->is_told = old->is_told;
+        (*hub)->is_known = !old->is_told;
         (*hub)->closed = old->closed;
     }
     return status;
@@ -97,6 +109,21 @@ int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_his
     return status;
 }
 
+int fw_hub_set_positions(struct fw_hub *hub, size_t digits)
+{
+    assert(digits == 0 || digits == FW_POSITION_DIGITS || digits == FW_POSITION_DIGITS_MAX);
+    fw_hub_lock(hub);
+    bool is_same = digits == (hub->is_told ? hub->digits : 0);
+    int status = is_same || (hub->joined == 0 && hub->log.head == 0) ? FW_OK : FW_EBUSY;
+    if (status == FW_OK && !is_same) {
+        hub->is_told = digits != 0;
+        hub->is_known = !hub->is_told;
+        hub->digits = hub->is_told ? (uint8_t)digits : FW_POSITION_DIGITS;
+    }
+    fw_hub_unlock(hub);
+    return status;
+}
+
 uint64_t fw_hub_uncount_locked(struct fw_hub *hub, struct fw_reader *reader)
 {
     uint64_t weight = reader->counted && !hub->closed ? reader->weight : 0;
@@ -105,80 +132,12 @@ uint64_t fw_hub_uncount_locked(struct fw_hub *hub, struct fw_reader *reader)
     return weight;
 }
 
-/* Registers `reader`, which stands nowhere yet. */
-static void register_locked(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, enum fw_join join)
-{
-    *reader = (struct fw_reader){.end = FW_FOREVER, .weight = weight};
-    hub->joined++;
-    if (hub->closed)
-        return;
-    reader->counted = true;
-    hub->clients += weight;
-    hub->joins[join] += weight;
-}
-
 void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight)
 {
     fw_hub_lock(hub);
-    register_locked(hub, reader, weight, FW_JOIN_LIVE);
+    fw_place_register_locked(hub, reader, weight, FW_JOIN_LIVE);
     fw_log_enter(&hub->log, reader, hub->log.head);
     fw_hub_unlock(hub);
-}
-
-static enum fw_join judge_locked(const struct fw_hub *hub, const struct fw_id *id)
-{
-    if (hub->closed)
-        return FW_JOIN_LIVE;
-    if (id == NULL)
-        return FW_JOIN_INVALID;
-    if (memcmp(id->epoch, hub->epoch, FW_EPOCH_DIGITS) != 0)
-        return FW_JOIN_EPOCH;
-    if (id->is_wide)
-        return FW_JOIN_INVALID;
-    if (id->position > hub->log.head)
-        return FW_JOIN_FUTURE;
-    return id->position < hub->log.tail ? FW_JOIN_EVICTED : FW_JOIN_RESUMED;
-}
-
-/* Lets `reader`, which is in no slot, go on at `sequence`: in the history, or at the head like anyone. */
-static void place_locked(struct fw_hub *hub, struct fw_reader *reader, uint64_t sequence)
-{
-    reader->sequence = sequence;
-    reader->catches_up = sequence != hub->log.head;
-    if (!reader->catches_up)
-        fw_log_enter(&hub->log, reader, sequence);
-}
-
-bool fw_hub_has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
-{
-    return reader->catches_up && reader->sequence < hub->log.tail && reader->sequence != reader->end;
-}
-
-enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, const struct fw_id *id)
-{
-    fw_hub_lock(hub);
-    const struct fw_log *log = &hub->log;
-    enum fw_join join = judge_locked(hub, id);
-    register_locked(hub, reader, weight, join);
-    place_locked(hub, reader, join == FW_JOIN_LIVE ? log->head : join == FW_JOIN_RESUMED ? id->position : log->tail);
-    if (join != FW_JOIN_LIVE && join != FW_JOIN_RESUMED)
-        reader->latest = log->head;
-    fw_hub_unlock(hub);
-    return join;
-}
-
-void fw_hub_settle(struct fw_hub *hub, struct fw_reader *reader)
-{
-    fw_hub_lock(hub);
-    if (fw_hub_has_passed_locked(hub, reader) && hub->log.tail <= reader->latest)
-        place_locked(hub, reader, hub->log.tail);
-    reader->latest = 0;
-    fw_hub_unlock(hub);
-}
-
-void fw_hub_id(struct fw_hub *hub, const struct fw_reader *reader, char *to)
-{
-    fw_id_write(to, hub->epoch, reader->sequence);
 }
 
 void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
@@ -189,7 +148,7 @@ void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
     fw_hub_lock(hub);
     hub->joined--;
     uint64_t weight = fw_hub_uncount_locked(hub, reader);
-    if (fw_hub_has_passed_locked(hub, reader))
+    if (fw_place_has_passed_locked(hub, reader))
         hub->passed += weight;
     if (reader->in_slot)
         fw_log_leave(&hub->log, reader);
@@ -197,7 +156,7 @@ void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader)
         fw_log_part(reader);
     else if (reader->range != NULL && --reader->range->references == 0)
         range = reader->range;
-    chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
+    chain = trim_locked(hub, &more);
     reader->range = NULL;
     fw_hub_unlock(hub);
     fw_log_free_frames(chain);
@@ -232,8 +191,26 @@ static int provide(struct provisions *have, size_t capacity, size_t owed)
     return FW_OK;
 }
 
+/* Where an event comes from outside: its position and, with the first of another epoch or of another time, that epoch. */
+struct told {
+    const char *epoch; /* or NULL */
+    struct fw_position position;
+};
+
+/* Makes the position of the event that comes next that which was told, or the next number. */
+static void move_on_locked(struct fw_hub *hub, const struct told *told)
+{
+    hub->position = told != NULL ? told->position : (struct fw_position){0, hub->log.head + 1};
+    if (told == NULL || told->epoch == NULL)
+        return;
+    memcpy(hub->epoch, told->epoch, FW_EPOCH_DIGITS);
+    hub->is_known = true;
+    hub->base = told->position;
+    hub->since = hub->log.head + 1;
+}
+
 /* The event that a publish would append. Returns true when it has been appended; otherwise false and what is needed. */
-static bool append_locked(struct fw_hub *hub, struct fw_frame *frame, struct provisions *have,
+static bool append_locked(struct fw_hub *hub, struct fw_frame *frame, const struct told *told, struct provisions *have,
                           struct fw_published *published, size_t *capacity, size_t *owed)
 {
     struct fw_log *log = &hub->log;
@@ -260,14 +237,15 @@ static bool append_locked(struct fw_hub *hub, struct fw_frame *frame, struct pro
     hub->clients -= weight;
     hub->pruned += weight;
     *published = (struct fw_published){.sequence = log->head, .pruned = weight, .clients = hub->clients};
+    move_on_locked(hub, told);
     if (frame->id_at != 0)
-        fw_id_write(frame->bytes + FW_FRAME_HEAD + frame->id_at, hub->epoch, log->head + 1);
+        fw_id_write(frame->bytes + FW_FRAME_HEAD + frame->id_at, hub->epoch, hub->position, hub->digits);
     fw_frame_ref(frame);
     fw_log_append(log, frame);
     return true;
 }
 
-int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_published *published)
+static int publish(struct fw_hub *hub, struct fw_frame *frame, const struct told *told, struct fw_published *published)
 {
     struct provisions have = {.slots = NULL};
     struct fw_frame *chain = NULL;
@@ -279,19 +257,45 @@ int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_publish
         if (hub->closed) {
             *published = (struct fw_published){.sequence = hub->log.head};
             done = true;
+        } else if (told != NULL && told->epoch == NULL &&
+                   !(hub->is_known && fw_position_is_above(told->position, hub->position))) {
+            status = FW_EORDER;
         } else {
-            done = append_locked(hub, frame, &have, published, &capacity, &owed);
+            done = append_locked(hub, frame, told, &have, published, &capacity, &owed);
             if (done)
-                chain = fw_log_trim(&hub->log, hub->history, TRIM_SLOTS, &more);
+                chain = trim_locked(hub, &more);
         }
         fw_hub_unlock(hub);
-        if (!done)
+        if (!done && status == FW_OK)
             status = provide(&have, capacity, owed);
     }
     fw_log_free_slots(have.slots, have.capacity);
     fw_range_free(have.range);
     fw_log_free_frames(chain);
     if (more)
+        fw_hub_trim(hub);
+    return status;
+}
+
+int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_published *published)
+{
+    assert(!hub->is_told);
+    return publish(hub, frame, NULL, published);
+}
+
+int fw_hub_deliver(struct fw_hub *hub, struct fw_frame *frame, struct fw_position position,
+                   struct fw_published *published)
+{
+    assert(hub->is_told && frame->id_at != 0);
+    return publish(hub, frame, &(struct told){.position = position}, published);
+}
+
+int fw_hub_rebase(struct fw_hub *hub, struct fw_frame *frame, const char epoch[FW_EPOCH_DIGITS],
+                  struct fw_position position, struct fw_published *published)
+{
+    assert(hub->is_told && frame->id_at != 0);
+    int status = publish(hub, frame, &(struct told){epoch, position}, published);
+    if (status == FW_OK)
         fw_hub_trim(hub);
     return status;
 }
@@ -318,12 +322,12 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
     batch->count = 0;
     fw_hub_lock(hub);
     uint64_t first = reader->sequence, bound = bound_locked(hub, reader), last;
-    if (fw_hub_has_passed_locked(hub, reader)) {
+    if (fw_place_has_passed_locked(hub, reader)) {
         hub->passed += fw_hub_uncount_locked(hub, reader);
         status = FW_EEND;
         goto done;
     }
-    if (first == bound) {
+    if (first == bound || reader->aside != 0) {
         status = is_ending_locked(hub, reader) ? FW_EEND : FW_EAGAIN;
         goto done;
     }
@@ -346,10 +350,10 @@ int fw_hub_read(struct fw_hub *hub, struct fw_reader *reader, size_t max_events,
     if (reader->in_slot) {
         fw_log_leave(log, reader);
         fw_log_enter(log, reader, last);
-        chain = fw_log_trim(log, hub->history, TRIM_SLOTS, &more);
+        chain = trim_locked(hub, &more);
     } else {
         if (reader->catches_up)
-            place_locked(hub, reader, last);
+            fw_place_stand_locked(hub, reader, last);
         else
             reader->sequence = last;
     }
@@ -392,11 +396,11 @@ bool fw_hub_endangered(struct fw_hub *hub, const struct fw_reader *reader)
 enum fw_fate fw_hub_fate(struct fw_hub *hub, const struct fw_reader *reader)
 {
     fw_hub_lock(hub);
-    enum fw_fate fate = reader->range != NULL                   ? FW_FATE_PRUNED
-                        : fw_hub_has_passed_locked(hub, reader) ? FW_FATE_PASSED
-                        : hub->closed                           ? FW_FATE_CLOSED
-                        : reader->end != FW_FOREVER             ? FW_FATE_FINISHED
-                                                                : FW_FATE_NONE;
+    enum fw_fate fate = reader->range != NULL                     ? FW_FATE_PRUNED
+                        : fw_place_has_passed_locked(hub, reader) ? FW_FATE_PASSED
+                        : hub->closed                             ? FW_FATE_CLOSED
+                        : reader->end != FW_FOREVER               ? FW_FATE_FINISHED
+                                                                  : FW_FATE_NONE;
     fw_hub_unlock(hub);
     return fate;
 }
@@ -439,8 +443,8 @@ struct fw_hub_counts fw_hub_counts(struct fw_hub *hub)
     for (int join = 0; join < FW_JOINS; join++)
         counts.total += counts.joins[join] = hub->joins[join];
     counts.history_events = log->head - log->tail;
-    if (counts.history_events > hub->history.events)
-        counts.history_events = hub->history.events;
+    if (counts.history_events > fw_place_history_locked(hub).events)
+        counts.history_events = fw_place_history_locked(hub).events;
     if (hub->history.bytes != 0)
         counts.history_events = log->head - fw_log_fit(log, log->head - counts.history_events, hub->history.bytes);
     counts.history_bytes = fw_log_bytes(log, log->head - counts.history_events, log->head);

@@ -78,22 +78,13 @@ int fw_hub_renew(struct fw_hub *old, struct fw_hub **hub);
  * limits of a live log are fixed. */
 int fw_hub_set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_history history);
 
+/* Lets epoch and positions come from outside, positions of `digits` digits: 13 or 26; or, with 0, has the hub number its
+ * events itself, as a new one does. FW_EBUSY if a reader is joined, or an event was published. */
+int fw_hub_set_positions(struct fw_hub *hub, size_t digits);
+
 /* Registers `reader` (caller's memory, which must stay until fw_hub_leave) at the head, counting as `weight` clients.
  * A closed hub registers it too, at its end and uncounted. */
 void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight);
-
-/* The same for a reader that comes back with the id of the last event that it had, `id`, or NULL if what it came with is
- * none. It reads from there, or from the oldest event, until it has caught up; the history may pass it meanwhile, but
- * the limits do not prune it. A closed hub does what fw_hub_join does. Returns how it begins. */
-enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, const struct fw_id *id);
-
-/* To be called before the first read of a reader that came back: if the history has passed one that fw_hub_resume had to
- * put at the oldest event, it is put there again, but not behind what was the head then. So whoever prepares the start of
- * its stream meanwhile need not hurry. */
-void fw_hub_settle(struct fw_hub *hub, struct fw_reader *reader);
-
-/* Writes the id of the event in front of the one that `reader` needs next: FW_ID_SIZE bytes. */
-void fw_hub_id(struct fw_hub *hub, const struct fw_reader *reader, char *to);
 
 /* Ends the registration, whatever became of the reader meanwhile; the frames that it alone needed are freed. */
 void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader);
@@ -102,6 +93,17 @@ void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader);
  * prunes the readers that cannot take it. Constant time in the number of readers that stay. A closed hub accepts and drops it. Returns FW_OK or
  * FW_ENOMEM. */
 int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_published *published);
+
+/* The same with a position from outside; `frame` has room for an id of that width. FW_EORDER if the position is not above
+ * that of the event before, or none is known: then nothing has changed. */
+int fw_hub_deliver(struct fw_hub *hub, struct fw_frame *frame, struct fw_position position,
+                   struct fw_published *published);
+
+/* From here on events are of `epoch`, behind `position`: at first, and where the positions that were are no more the
+ * ones that come. `frame`, which carries that id, is published to all readers as an event is; what was history is none
+ * any more, so ids of that time are judged anew. Returns FW_OK or FW_ENOMEM. */
+int fw_hub_rebase(struct fw_hub *hub, struct fw_frame *frame, const char epoch[FW_EPOCH_DIGITS],
+                  struct fw_position position, struct fw_published *published);
 
 /* Reads the next events of `reader`: at most `max_events` (1 to FW_BATCH_FRAMES) and FW_BATCH_BYTES of text, but a
  * larger event alone and whole. The reader then stands behind them. If the read would end at `known_last` (0: none),

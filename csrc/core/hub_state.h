@@ -1,4 +1,4 @@
-/* What is behind `struct fw_hub`, for hub.c, group.c and the check alone. */
+/* What is behind `struct fw_hub`, for hub.c, place.c, group.c and the check alone. */
 #ifndef FW_CORE_HUB_STATE_H
 #define FW_CORE_HUB_STATE_H
 
@@ -14,7 +14,13 @@ struct fw_hub {
     struct fw_limits limits;     /* guarded by mu */
     struct fw_limits group;      /* guarded by mu; how far a group may fall behind, from `limits` */
     struct fw_history history;   /* guarded by mu */
-    char epoch[FW_EPOCH_DIGITS]; /* constant */
+    char epoch[FW_EPOCH_DIGITS]; /* guarded by mu */
+    uint8_t digits;              /* of positions; constant while readers are joined, as the one below */
+    bool is_told;                /* positions come from outside */
+    bool is_known;               /* guarded by mu; the epoch is, and the position of the head */
+    struct fw_position position; /* guarded by mu; if is_told: of the event in front of the head */
+    struct fw_position base;     /* guarded by mu; if is_told: of that in front of the history (place.h) */
+    uint64_t since;              /* guarded by mu; no history reaches back beyond this event */
     uint64_t clients;            /* guarded by mu; the weight of all readers with `counted` */
     uint64_t pruned;             /* guarded by mu; by weight, as the three below */
     uint64_t pruned_by_bytes;    /* guarded by mu */
@@ -30,9 +36,6 @@ void fw_hub_trim(struct fw_hub *hub);
 /* The reader is no longer counted. Returns the weight that it had: 0 if it was not, or if closing the hub has uncounted
  * everyone. Under the lock. */
 uint64_t fw_hub_uncount_locked(struct fw_hub *hub, struct fw_reader *reader);
-
-/* Whether the history has passed a reader that catches up in it and still needs what is gone. Under the lock. */
-bool fw_hub_has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader);
 
 static inline void fw_hub_lock(struct fw_hub *hub)
 {

@@ -39,6 +39,8 @@ enum fw_join {
     FW_JOIN_EPOCH,   /* the id is of another hub */
     FW_JOIN_FUTURE,  /* the id is of this hub, which has not published so much */
     FW_JOIN_INVALID, /* it is no id */
+    FW_JOIN_BEHIND,  /* the id may be good, but its place is not in this log: somebody else has to be asked */
+    FW_JOIN_UNKNOWN, /* there is nothing yet to judge it by */
     FW_JOINS
 };
 
@@ -56,6 +58,7 @@ struct fw_reader {
     bool in_slot;
     bool catches_up; /* in the history: in no slot, until it reaches the head */
     bool counted;    /* still part of the hub's client count */
+    uint8_t aside;   /* FW_JOIN_BEHIND or _UNKNOWN: it stands nowhere until it is judged; _EVICTED: for good; else 0 */
 };
 
 /* Readers that stand at one place and move together. The memory belongs to a fan-out, the fields to log and hub;

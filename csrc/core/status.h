@@ -14,6 +14,7 @@ enum fw_status {
     FW_EBUSY = -7,   /* the hub has readers, so its limits are fixed */
     FW_ERANDOM = -8, /* the system gives no random bytes */
     FW_ESYSTEM = -9, /* a system call failed; errno says why */
+    FW_EORDER = -10, /* the event's position is not above that of the head */
 };
 
 #endif

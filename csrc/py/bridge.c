@@ -1,5 +1,6 @@
 #include "py/bridge.h"
 
+#include "core/hub_resume.h"
 #include "core/status.h"
 #include "py/direct.h"
 #include "py/heartbeat.h"
@@ -152,7 +153,7 @@ static Bridge *bridge_new(fw_state *state, BridgeList *list, PyObject *loop)
 static enum fw_join join_hub(BridgeList *list, struct fw_text last_id, Client *client)
 {
     struct fw_id id;
-    if (last_id.at == NULL || !list->has_history) {
+    if (last_id.at == NULL || list->id_size == 0) {
         fw_hub_join(list->hub, &client->reader, 1);
         return FW_JOIN_LIVE;
     }
@@ -182,7 +183,7 @@ int bridge_end(Client *client)
     Bridge *bridge = client->bridge;
     if (bridge == NULL)
         return 0;
-    fw_hub_finish(bridge->hub, &client->reader, bridge->list != NULL && bridge->list->has_history);
+    fw_hub_finish(bridge->hub, &client->reader, bridge->list != NULL && bridge->list->id_size != 0);
     return client->waits_in != NULL ? parked_step(client) : 0;
 }
 

@@ -20,10 +20,10 @@ typedef struct Client {
     struct ClientList *waits_in;   /* the list in which it waits, or NULL */
     struct Client *previous_waits; /* those of that list */
     struct Client *next_waits;
-    PyObject *waiter; /* owned reference, from the first park until it leaves */
+    PyObject *waiter;          /* owned reference, from the first park until it leaves */
     struct Attached *attached; /* while C writes for it (direct.h), else NULL */
-    double deadline;  /* of its heartbeat, on the monotonic clock, in seconds */
-    uint64_t events;  /* read, and their text in bytes */
+    double deadline;           /* of its heartbeat, on the monotonic clock, in seconds */
+    uint64_t events;           /* read, and their text in bytes */
     uint64_t bytes;
     bool beat; /* its heartbeat is due */
 } Client;
@@ -41,7 +41,7 @@ typedef struct BridgeList {
     struct fw_hub *hub; /* owned by the Broadcaster */
     PyObject *queues;   /* likewise: a list of the caller's own queues */
     double interval;    /* of heartbeats in seconds, 0 for none */
-    bool has_history;   /* events have ids, and clients may come back with one */
+    size_t id_size;     /* of the ids of events, with which clients may come back; 0: they have none */
     bool inherited;     /* it was in use in the process that has forked this one, and nobody was told yet */
     PyObject *owner;    /* the Broadcaster, not owned */
     struct BridgeList *previous, *next; /* all of the module (fork.h) */
@@ -65,17 +65,17 @@ struct Bridge {
     Bridge *previous, *next;
     uint64_t round; /* the last round of wakes that came by here */
     Client *peers;
-    ClientList parked;    /* until there is something to read, in the order in which they parked */
-    ClientList resting;   /* until the next turn of the loop, though there may be something to read */
-    ClientList attached;  /* those for which C writes to the socket */
+    ClientList parked;     /* until there is something to read, in the order in which they parked */
+    ClientList resting;    /* until the next turn of the loop, though there may be something to read */
+    ClientList attached;   /* those for which C writes to the socket */
     struct Direct *direct; /* how it does (direct.h); NULL before the first of them */
-    Client *reading;      /* whose step is running, or was the last to run in this turn of the loop; or NULL */
-    unsigned long thread; /* that runs the loop, as far as is known */
-    unsigned in_vain;     /* waits of publishers since the last progress; those at the same time are one */
-    double waited;        /* until when, on the monotonic clock */
-    struct Turn *turns;   /* those who wait for one */
-    atomic_int pending;   /* 1 while a sweep is scheduled */
-    unsigned unseen;      /* wakes since then */
+    Client *reading;       /* whose step is running, or was the last to run in this turn of the loop; or NULL */
+    unsigned long thread;  /* that runs the loop, as far as is known */
+    unsigned in_vain;      /* waits of publishers since the last progress; those at the same time are one */
+    double waited;         /* until when, on the monotonic clock */
+    struct Turn *turns;    /* those who wait for one */
+    atomic_int pending;    /* 1 while a sweep is scheduled */
+    unsigned unseen;       /* wakes since then */
     double interval;
     PyObject *timer; /* the scheduled heartbeat, or NULL */
     Cache cache;

@@ -3,6 +3,7 @@
 #include "core/hub_check.h"
 #include "core/status.h"
 #include "py/broadcaster_state.h"
+#include "py/deliver.h"
 #include "py/fork.h"
 #include "py/options.h"
 #include "py/publish.h"
@@ -46,18 +47,19 @@ static PyObject *broadcaster_new(PyTypeObject *type, PyObject *Py_UNUSED(args), 
 
 static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"buffer_size",      "strict",  "heartbeat_interval", "retry", "graceful_exit",
-                            "max_buffer_bytes", "history", "history_bytes",      NULL};
+    static char *names[] = {"buffer_size",      "strict",  "heartbeat_interval", "retry",           "graceful_exit",
+                            "max_buffer_bytes", "history", "history_bytes",      "position_digits", NULL};
     Broadcaster *self = (Broadcaster *)op;
     PyObject *size = NULL, *interval_object = Py_None, *retry = Py_None, *history_object = self->history,
              *history_bytes = Py_None, *max_buffer_bytes = Py_None;
     int strict = 1, graceful_exit = 1;
     double interval;
-    Py_ssize_t events = BUFFER_SIZE;
+    Py_ssize_t events = BUFFER_SIZE, digits = 0;
     struct fw_limits limits;
     struct fw_history history;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pOOpOOO:Broadcaster", names, &size, &strict, &interval_object,
-                                     &retry, &graceful_exit, &max_buffer_bytes, &history_object, &history_bytes))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$pOOpOOOn:Broadcaster", names, &size, &strict, &interval_object,
+                                     &retry, &graceful_exit, &max_buffer_bytes, &history_object, &history_bytes,
+                                     &digits))
         return -1;
     if ((size != NULL && options_buffer_size(size, &events) < 0) || options_interval(interval_object, &interval) < 0 ||
         options_retry(retry) < 0 || options_size(max_buffer_bytes, "max_buffer_bytes", 1, &limits.bytes) < 0 ||
@@ -68,8 +70,14 @@ static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_ValueError, "history_bytes limits a history: set history, the number of events, too");
         return -1;
     }
+    if (digits != 0 && digits != FW_POSITION_DIGITS && digits != FW_POSITION_DIGITS_MAX) {
+        PyErr_Format(PyExc_ValueError, "position_digits must be 0, 13 or 26, not %zd", digits);
+        return -1;
+    }
     limits.events = events > 0 ? (uint64_t)events : 0;
-    int status = fw_hub_set_limits(self->bridges.hub, limits, history);
+    int status = fw_hub_set_positions(self->bridges.hub, (size_t)digits);
+    if (status == FW_OK)
+        status = fw_hub_set_limits(self->bridges.hub, limits, history);
     if (status != FW_OK) {
         fw_raise(status);
         return -1;
@@ -78,7 +86,8 @@ static int broadcaster_init(PyObject *op, PyObject *args, PyObject *kwargs)
     self->strict = (char)strict;
     self->graceful_exit = (char)graceful_exit;
     self->bridges.interval = interval;
-    self->bridges.has_history = history.events != 0;
+    self->position_digits = (size_t)digits;
+    self->bridges.id_size = digits != 0 ? FW_ID_SIZE_OF((size_t)digits) : history.events != 0 ? FW_ID_SIZE : 0;
     Py_SETREF(self->heartbeat_interval, Py_NewRef(interval_object));
     Py_SETREF(self->retry, Py_NewRef(retry));
     Py_SETREF(self->history, Py_NewRef(history_object));
@@ -94,6 +103,7 @@ static int broadcaster_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->bridges.queues);
     Py_VISIT(self->heartbeat_interval);
     Py_VISIT(self->retry);
+    Py_VISIT(self->outbox);
     return bridges_traverse(&self->bridges, visit, arg);
 }
 
@@ -118,6 +128,7 @@ static void broadcaster_dealloc(PyObject *op)
     Py_CLEAR(self->history);
     Py_CLEAR(self->history_bytes);
     Py_CLEAR(self->max_buffer_bytes);
+    Py_CLEAR(self->outbox);
     fw_hub_unref(self->bridges.hub);
     type->tp_free(op);
     Py_DECREF(type);
@@ -133,6 +144,7 @@ static PyObject *broadcaster_subscribe(PyObject *op, PyObject *Py_UNUSED(ignored
 static PyObject *broadcaster_close(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Broadcaster *self = (Broadcaster *)op;
+    self->is_closed = 1;
     fw_hub_close(self->bridges.hub);
     if (bridges_wake(&self->bridges) < 0)
         return NULL;
@@ -148,8 +160,11 @@ static PyObject *broadcaster_end_streams(PyObject *op, PyObject *loop)
 
 static PyObject *broadcaster_start_over(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    if (fork_start_over(&((Broadcaster *)op)->bridges) < 0)
+    Broadcaster *self = (Broadcaster *)op;
+    if (fork_start_over(&self->bridges) < 0)
         return NULL;
+    if (self->position_digits != 0)
+        self->bridges.inherited = false; /* nothing to warn of: what one process publishes reaches all */
     Py_RETURN_NONE;
 }
 
@@ -233,11 +248,17 @@ static PyObject *get_closed(PyObject *op, void *Py_UNUSED(closure))
     return PyBool_FromLong(fw_hub_counts(((Broadcaster *)op)->bridges.hub).closed);
 }
 
+static PyObject *get_has_ids(PyObject *op, void *Py_UNUSED(closure))
+{
+    return PyBool_FromLong(((Broadcaster *)op)->bridges.id_size != 0);
+}
+
 static PyGetSetDef broadcaster_getset[] = {
     {"event_types", get_event_types, NULL, "The registered event types, a frozenset copy.", NULL},
     {"client_count", get_client_count, NULL,
      "The number of clients whose stream has begun and has neither ended nor been pruned.", NULL},
     {"_closed", get_closed, NULL, "Whether close() has been called.", NULL},
+    {"_has_ids", get_has_ids, NULL, "Whether events carry ids, with which clients may come back.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -278,8 +299,10 @@ PyDoc_STRVAR(
     "stats($self, /)\n"
     "--\n\n"
     "Return a snapshot as a dict of int. Cheap, from any thread.\n\n"
-    "connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total: streams\n"
-    "that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned: clients that\n"
+    "connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total: "
+    "streams\n"
+    "that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned: clients "
+    "that\n"
     "could not keep up, by what had no more room;\n"
     "events, bytes: published, and their text; log_events, log_bytes: kept, for clients that have not read them yet\n"
     "or as history; lag: events that the client furthest behind still has to read; history_events, history_bytes:\n"
@@ -295,13 +318,16 @@ static PyMethodDef broadcaster_methods[] = {
     {"close", broadcaster_close, METH_NOARGS, close_doc},
     {"_end_streams", broadcaster_end_streams, METH_O, end_streams_doc},
     {"_start_over", broadcaster_start_over, METH_NOARGS, start_over_doc},
+    {"_attach_outbox", deliver_attach_outbox, METH_O, deliver_attach_outbox_doc},
+    {"_deliver", deliver_entries, METH_O, deliver_entries_doc},
+    {"_rebase", deliver_rebase, METH_VARARGS, deliver_rebase_doc},
     {"stats", broadcaster_stats, METH_NOARGS, stats_doc},
     {NULL, NULL, 0, NULL},
 };
 
 PyDoc_STRVAR(broadcaster_doc,
              "Broadcaster(buffer_size=256, *, strict=True, heartbeat_interval=None, retry=None, graceful_exit=True,\n"
-             "max_buffer_bytes=None, history=0, history_bytes=None)\n"
+             "max_buffer_bytes=None, history=0, history_bytes=None, position_digits=0)\n"
              "--\n\n"
              "One log of events and the clients that read it: everything but the streams.");
 

@@ -112,14 +112,14 @@ PyObject *encode_frame_text(const struct fw_frame *frame)
     return PyUnicode_DecodeUTF8(text.at, (Py_ssize_t)text.size, NULL);
 }
 
-struct fw_frame *encode_frame(fw_state *state, PyObject *name, PyObject *data, bool with_id)
+struct fw_frame *encode_frame(fw_state *state, PyObject *name, PyObject *data, size_t id_size)
 {
     Field event = {NULL, {NULL, 0}}, payload = {NULL, {NULL, 0}};
     struct fw_frame *frame = NULL;
     if (encode_text(name, &event) < 0 || encode_data(state, data, &payload) < 0)
         goto done;
     struct fw_event fields = {.event = event.text, .data = payload.text, .retry = FW_NO_RETRY};
-    int status = fw_frame_format(&fields, with_id, &frame);
+    int status = fw_frame_format(&fields, id_size, &frame);
     if (status != FW_OK)
         fw_raise(status);
 done:
@@ -128,13 +128,13 @@ done:
     return frame;
 }
 
-struct fw_frame *encode_raw_frame(PyObject *text, bool with_id)
+struct fw_frame *encode_raw_frame(PyObject *text, size_t id_size)
 {
     Field field = {NULL, {NULL, 0}};
     struct fw_frame *frame = NULL;
     if (encode_text(text, &field) < 0)
         return NULL;
-    int status = fw_frame_wrap(field.text, with_id, &frame);
+    int status = fw_frame_wrap(field.text, id_size, &frame);
     if (status != FW_OK)
         fw_raise(status);
     field_clear(&field);

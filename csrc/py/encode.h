@@ -33,12 +33,12 @@ PyObject *encode_wire(const struct fw_event *event);
 /* Returns the text of `frame` as a new str, or NULL with MemoryError. */
 PyObject *encode_frame_text(const struct fw_frame *frame);
 
-/* Formats (event, data) into a new frame, with room for an id if `with_id`: `name` is an exact str. Returns NULL with an
- * exception. */
-struct fw_frame *encode_frame(fw_state *state, PyObject *name, PyObject *data, bool with_id);
+/* Formats (event, data) into a new frame, with room for an id of `id_size` bytes (0: none): `name` is an exact str.
+ * Returns NULL with an exception. */
+struct fw_frame *encode_frame(fw_state *state, PyObject *name, PyObject *data, size_t id_size);
 
 /* The same with `text`, a str, as it stands. */
-struct fw_frame *encode_raw_frame(PyObject *text, bool with_id);
+struct fw_frame *encode_raw_frame(PyObject *text, size_t id_size);
 
 /* wire(event=None, data=None, *, id=None, retry=None, comment=None): the module's function and its docstring. */
 PyObject *encode_wire_call(PyObject *module, PyObject *args, PyObject *kwargs);

@@ -4,6 +4,7 @@
 #include "py/encode.h"
 #include "py/fork.h"
 #include "py/handoff.h"
+#include "py/outbox.h"
 #include "py/subscription.h"
 #include "py/waiter.h"
 
@@ -12,8 +13,8 @@
 /* Every object that the state owns, for traverse and clear. */
 /* clang-format off */
 #define EACH_MEMBER(DO) \
-    DO(chunk_type) DO(waiter_type) DO(bridge_type) DO(subscription_type) DO(broadcaster_type) \
-    DO(entry_type) DO(handoff_type) DO(sender_type) \
+    DO(chunk_type) DO(waiter_type) DO(bridge_type) DO(subscription_type) DO(outbox_type) DO(broadcaster_type) \
+    DO(entry_type) DO(handoff_type) DO(sender_type) DO(backplane_full) \
     DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(cancelled_error) DO(logger) \
     DO(str_encode) \
     DO(name_add_reader) DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) \
@@ -48,12 +49,19 @@ static int module_exec(PyObject *module)
     if (add_chunk_type(module, &state->chunk_type) < 0 || add_type(module, &waiter_spec, &state->waiter_type) < 0 ||
         add_type(module, &bridge_spec, &state->bridge_type) < 0 ||
         add_type(module, &subscription_spec, &state->subscription_type) < 0 ||
+        add_type(module, &outbox_spec, &state->outbox_type) < 0 ||
         add_type(module, &broadcaster_spec, &state->broadcaster_type) < 0 ||
         add_type(module, &entry_spec, &state->entry_type) < 0 ||
         add_type(module, &handoff_spec, &state->handoff_type) < 0 ||
         add_type(module, &sender_spec, &state->sender_type) < 0)
         return -1;
 
+    state->backplane_full = PyErr_NewExceptionWithDoc(
+        "fastware_sse.backplane.BackplaneFull",
+        "broadcast() finds no room for the event: the server has been away for so long. The event is not sent.",
+        PyExc_RuntimeError, NULL);
+    if (PyModule_AddObjectRef(module, "BackplaneFull", state->backplane_full) < 0)
+        return -1;
     PyObject *get_logger = import_from("logging", "getLogger");
     state->logger = get_logger != NULL ? PyObject_CallFunction(get_logger, "s", "fastware_sse") : NULL;
     Py_XDECREF(get_logger);

@@ -90,11 +90,21 @@ static bool wait_for(Bridge *bridge, double seconds)
     return true;
 }
 
+bool bridges_need_turn(const BridgeList *list)
+{
+    return find_endangered(list) != NULL;
+}
+
 void bridges_give_turn(BridgeList *list)
 {
     Bridge *bridge = find_endangered(list);
-    if (bridge == NULL || runs_a_loop(bridge->state))
-        return;
+    if (bridge != NULL && !runs_a_loop(bridge->state))
+        bridges_await_turn(list);
+}
+
+void bridges_await_turn(BridgeList *list)
+{
+    Bridge *bridge;
     double left, deadline = fw_now() + PATIENCE;
     while ((bridge = find_endangered(list)) != NULL && (left = deadline - fw_now()) > 0)
         if (!wait_for(bridge, left))

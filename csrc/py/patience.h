@@ -14,4 +14,8 @@
  * runs an event loop, since that would stand still. Never with an exception, before or after. */
 void bridges_give_turn(BridgeList *list);
 
+/* The same in two parts, for a thread whose loop has no clients: whether there is somebody to wait for, and the wait. */
+bool bridges_need_turn(const BridgeList *list);
+void bridges_await_turn(BridgeList *list);
+
 #endif

@@ -4,6 +4,7 @@
 #include "py/broadcaster_state.h"
 #include "py/encode.h"
 #include "py/fork.h"
+#include "py/outbox.h"
 #include "py/patience.h"
 #include "py/queues.h"
 #include "py/wake.h"
@@ -121,6 +122,27 @@ static int formats_itself(PyObject *op, PyObject **override)
     return 0;
 }
 
+int publish_formats_itself(PyObject *op)
+{
+    PyObject *override = NULL;
+    int ours = formats_itself(op, &override);
+    Py_XDECREF(override);
+    return ours;
+}
+
+/* Leaves the event to whoever empties the outbox. Returns 0, or -1 with an exception. */
+static int leave_to_outbox(Broadcaster *self, PyObject *name, PyObject *data)
+{
+    if (self->outbox == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "nothing publishes the events of this Broadcaster: it has no outbox");
+        return -1;
+    }
+    PyObject *outbox = Py_NewRef(self->outbox); /* encoding the data may run any code */
+    int result = outbox_put(outbox, name, data, self->is_closed);
+    Py_DECREF(outbox);
+    return result;
+}
+
 /* Validates and formats; a new frame, or NULL with an exception and nothing sent. */
 static struct fw_frame *make_frame(PyObject *op, PyObject *name, PyObject *event, PyObject *data)
 {
@@ -128,7 +150,7 @@ static struct fw_frame *make_frame(PyObject *op, PyObject *name, PyObject *event
     PyObject *override = NULL;
     int ours = formats_itself(op, &override);
     if (ours != 0)
-        return ours > 0 ? encode_frame(self->state, name, data, self->bridges.has_history) : NULL;
+        return ours > 0 ? encode_frame(self->state, name, data, self->bridges.id_size) : NULL;
     struct fw_frame *frame = NULL;
     PyObject *legal = legal_name(name, "event"), *text = NULL;
     if (legal != NULL)
@@ -136,15 +158,16 @@ static struct fw_frame *make_frame(PyObject *op, PyObject *name, PyObject *event
     if (text != NULL && !PyUnicode_Check(text))
         PyErr_Format(PyExc_TypeError, "_format_sse() must return a str, not %.100s", Py_TYPE(text)->tp_name);
     else if (text != NULL)
-        frame = encode_raw_frame(text, self->bridges.has_history);
+        frame = encode_raw_frame(text, self->bridges.id_size);
     Py_XDECREF(text);
     Py_XDECREF(legal);
     Py_DECREF(override);
     return frame;
 }
 
-static int log_pruned(Broadcaster *self, uint64_t pruned, bool was_parked)
+int publish_log_pruned(PyObject *op, uint64_t pruned, bool was_parked)
 {
+    Broadcaster *self = (Broadcaster *)op;
     struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
     unsigned long long remain = counts.clients + (unsigned long long)PyList_GET_SIZE(self->bridges.queues);
     PyObject *done = PyObject_CallMethod(self->state->logger, "debug", "sKK", "pruned %d slow SSE clients (%d remain)",
@@ -174,11 +197,16 @@ PyObject *publish_broadcast(PyObject *op, PyObject *const *args, Py_ssize_t narg
     if (name == NULL)
         return NULL;
     int known = self->strict ? PySet_Contains(self->event_types, name) : 1;
-    if (known > 0)
+    bool leaves = known > 0 && self->position_digits != 0;
+    if (leaves)
+        leaves = leave_to_outbox(self, name, found[1]) == 0;
+    else if (known > 0)
         frame = make_frame(op, name, found[0], found[1]);
     else if (known == 0)
         raise_unregistered(self, name);
     Py_DECREF(name);
+    if (leaves)
+        Py_RETURN_NONE;
     if (frame == NULL)
         return NULL;
 
@@ -200,7 +228,7 @@ PyObject *publish_broadcast(PyObject *op, PyObject *const *args, Py_ssize_t narg
     }
     fw_frame_unref(frame);
     fork_warn(self->state, &self->bridges);
-    if (failed || (published.pruned != 0 && log_pruned(self, published.pruned, was_parked) < 0))
+    if (failed || (published.pruned != 0 && publish_log_pruned(op, published.pruned, was_parked) < 0))
         return NULL;
     Py_RETURN_NONE;
 }

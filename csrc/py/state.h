@@ -13,11 +13,13 @@ typedef struct {
     PyTypeObject *waiter_type;
     PyTypeObject *bridge_type;
     PyTypeObject *subscription_type;
+    PyTypeObject *outbox_type;
     PyTypeObject *broadcaster_type;
     PyTypeObject *entry_type;
     PyTypeObject *handoff_type;
     PyTypeObject *sender_type;
 
+    PyObject *backplane_full;   /* a RuntimeError of our own */
     PyObject *json_encode;      /* msgspec.json.encode */
     PyObject *get_running_loop; /* asyncio.get_running_loop */
     PyObject *queue_full;       /* asyncio.QueueFull */

@@ -1,7 +1,9 @@
 #include "py/subscription.h"
 
+#include "core/hub_resume.h"
 #include "core/status.h"
 #include "py/direct.h"
+#include "py/entry.h"
 #include "py/fork.h"
 
 #include <stddef.h>
@@ -66,6 +68,94 @@ static PyObject *subscription_join(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Returns the size of the positions from outside, or 0 with RuntimeError unless the client is aside, waiting for them. */
+static size_t digits_aside(const Subscription *self)
+{
+    if (self->client.bridge != NULL && self->client.reader.aside != 0)
+        return self->bridges->id_size - FW_ID_SIZE_OF(0);
+    PyErr_SetString(PyExc_RuntimeError, "this subscription is not aside");
+    return 0;
+}
+
+PyDoc_STRVAR(subscription_judge_doc,
+             "judge($self, last_event_id, is_covered=True, /)\n"
+             "--\n\n"
+             "Judge the id of a client that has joined as 'behind' or 'unknown' again, and change `start`. With\n"
+             "is_covered=False what would be 'behind' is a gap.");
+
+static PyObject *subscription_judge(PyObject *op, PyObject *args)
+{
+    Subscription *self = (Subscription *)op;
+    const char *last_id;
+    Py_ssize_t size;
+    int is_covered = 1;
+    struct fw_id id;
+    if (!PyArg_ParseTuple(args, "y#|p:judge", &last_id, &size, &is_covered) || digits_aside(self) == 0)
+        return NULL;
+    bool is_id = fw_id_parse((struct fw_text){last_id, (size_t)size}, &id) == FW_OK;
+    int join = fw_hub_judge(self->client.bridge->hub, &self->client.reader, is_id ? &id : NULL, is_covered);
+    self->join = self->client.reader.counted ? join : FW_JOINS;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    subscription_arrive_doc,
+    "arrive($self, /)\n"
+    "--\n\n"
+    "Let a client that has joined as 'behind' go on at the head of the log. Return the head's position, up to\n"
+    "which the client gets its events from elsewhere; or None where its stream is over.");
+
+static PyObject *subscription_arrive(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Subscription *self = (Subscription *)op;
+    char id[FW_ID_SIZE_MAX];
+    struct fw_position head;
+    size_t digits = digits_aside(self);
+    if (digits == 0)
+        return NULL;
+    if (!fw_hub_arrive(self->client.bridge->hub, &self->client.reader, &head))
+        Py_RETURN_NONE;
+    self->join = FW_JOIN_RESUMED;
+    fw_id_write(id, "aaaaaaaaaaaaa", head, digits);
+    return PyUnicode_FromStringAndSize(id + FW_ID_SIZE_OF(0), (Py_ssize_t)digits);
+}
+
+PyDoc_STRVAR(subscription_strand_doc, "strand($self, /)\n"
+                                      "--\n\n"
+                                      "End the stream at once, as if the history had passed the client.");
+
+static PyObject *subscription_strand(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Subscription *self = (Subscription *)op;
+    if (self->client.bridge != NULL)
+        fw_hub_strand(self->client.bridge->hub, &self->client.reader);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(
+    subscription_replay_doc,
+    "replay($self, epoch, entries, upto=None, /)\n"
+    "--\n\n"
+    "Return the entries (position, event, data) of a list as chunks with ids of `epoch`, but those behind the\n"
+    "position `upto` and those that may not stand on the wire. They count as read.");
+
+static PyObject *subscription_replay(PyObject *op, PyObject *args)
+{
+    Subscription *self = (Subscription *)op;
+    size_t digits = self->bridges->id_size - FW_ID_SIZE_OF(0);
+    const char *epoch;
+    Py_ssize_t size;
+    PyObject *entries, *upto = Py_None;
+    struct fw_position last;
+    if (!PyArg_ParseTuple(args, "s#O!|O:replay", &epoch, &size, &PyList_Type, &entries, &upto) ||
+        (upto != Py_None && entry_position(upto, digits, &last) < 0))
+        return NULL;
+    if (!fw_id_is_epoch((struct fw_text){epoch, (size_t)size}))
+        return PyErr_Format(PyExc_ValueError, "an epoch must have %d digits of a-z and 2-7", FW_EPOCH_DIGITS);
+    return entry_chunks(self->state, entries, epoch, digits, upto != Py_None ? &last : NULL, &self->client.events,
+                        &self->client.bytes);
+}
+
 PyDoc_STRVAR(subscription_settle_doc, "settle($self, /)\n"
                                       "--\n\n"
                                       "To be called before the first read: where the history has passed a client that\n"
@@ -82,12 +172,12 @@ static PyObject *subscription_settle(PyObject *op, PyObject *Py_UNUSED(ignored))
 PyDoc_STRVAR(subscription_park_doc, "park($self, /)\n"
                                     "--\n\n"
                                     "Return what to await until there is something to read, or None at the end of\n"
-                                    "the stream.");
+                                    "the stream, or for a client that is aside.");
 
 static PyObject *subscription_park(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     Subscription *self = (Subscription *)op;
-    if (self->ended || self->client.bridge == NULL)
+    if (self->ended || self->client.bridge == NULL || self->client.reader.aside != 0)
         Py_RETURN_NONE;
     return bridge_park(&self->client);
 }
@@ -216,6 +306,10 @@ static void subscription_dealloc(PyObject *op)
 
 static PyMethodDef subscription_methods[] = {
     {"join", subscription_join, METH_VARARGS, subscription_join_doc},
+    {"judge", subscription_judge, METH_VARARGS, subscription_judge_doc},
+    {"arrive", subscription_arrive, METH_NOARGS, subscription_arrive_doc},
+    {"strand", subscription_strand, METH_NOARGS, subscription_strand_doc},
+    {"replay", subscription_replay, METH_VARARGS, subscription_replay_doc},
     {"settle", subscription_settle, METH_NOARGS, subscription_settle_doc},
     {"park", subscription_park, METH_NOARGS, subscription_park_doc},
     {"rest", subscription_rest, METH_NOARGS, subscription_rest_doc},
@@ -229,7 +323,8 @@ static PyMethodDef subscription_methods[] = {
 
 static PyObject *get_start(PyObject *op, void *Py_UNUSED(closure))
 {
-    static const char *const names[] = {"live", "resumed", "evicted", "epoch", "future", "invalid", "closed"};
+    static const char *const names[] = {"live",    "resumed", "evicted", "epoch", "future",
+                                        "invalid", "behind",  "unknown", "closed"};
     int join = ((Subscription *)op)->join;
     return join < 0 ? Py_NewRef(Py_None) : PyUnicode_InternFromString(names[join]);
 }
@@ -241,14 +336,21 @@ static PyObject *get_fate(PyObject *op, void *Py_UNUSED(closure))
     return name == NULL ? Py_NewRef(Py_None) : PyUnicode_InternFromString(name);
 }
 
+static PyObject *get_is_ending(PyObject *op, void *Py_UNUSED(closure))
+{
+    Subscription *self = (Subscription *)op;
+    bool is_here = !self->ended && self->client.bridge != NULL;
+    return PyBool_FromLong(!is_here || fw_hub_fate(self->client.bridge->hub, &self->client.reader) != FW_FATE_NONE);
+}
+
 static PyObject *get_id(PyObject *op, void *Py_UNUSED(closure))
 {
     Subscription *self = (Subscription *)op;
-    char id[FW_ID_SIZE];
-    if (self->client.bridge == NULL || !self->bridges->has_history || self->join == FW_JOINS)
+    char id[FW_ID_SIZE_MAX];
+    if (self->client.bridge == NULL || self->bridges->id_size == 0 || self->join == FW_JOINS)
         Py_RETURN_NONE;
-    fw_hub_id(self->client.bridge->hub, &self->client.reader, id);
-    return PyUnicode_FromStringAndSize(id, FW_ID_SIZE);
+    size_t size = fw_hub_id(self->client.bridge->hub, &self->client.reader, id);
+    return size == 0 ? Py_NewRef(Py_None) : PyUnicode_FromStringAndSize(id, (Py_ssize_t)size);
 }
 
 static PyObject *get_events(PyObject *op, void *Py_UNUSED(closure))
@@ -267,10 +369,15 @@ static PyGetSetDef subscription_getset[] = {
     {"events", get_events, NULL, "Events read.", NULL},
     {"bytes", get_bytes, NULL, "Bytes of their text.", NULL},
     {"start", get_start, NULL,
-     "How it has joined: live, resumed, evicted, epoch, future, invalid or closed; None before.", NULL},
+     "How it has joined: live, resumed, evicted, epoch, future, invalid, behind, unknown or closed; None before.",
+     NULL},
     {"fate", get_fate, NULL, "Why it has ended: pruned, history, finished or closed; None if the client left.", NULL},
+    {"is_ending", get_is_ending, NULL, "Whether it is not registered, or will not be for long.", NULL},
     {"id", get_id, NULL,
-     "The id of the event in front of the next; None without a history, and where it joined a closed one.", NULL},
+     "The id of the event in front of the next; None without ids, where it joined a closed one, and where that id is "
+     "not\n"
+     "known, or not here any more.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

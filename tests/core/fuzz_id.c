@@ -1,5 +1,5 @@
-/* libFuzzer target: any bytes are an id or none, read without a look beside them; and an id of this width that fits is
- * written back as it was. */
+/* libFuzzer target: any bytes are an id or none, read without a look beside them; and an id of either width that fits
+ * is written back as it was. */
 #include "core/id.h"
 
 #include "check.h"
@@ -10,6 +10,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 static bool is_digit(char byte)
 {
     return (byte >= 'a' && byte <= 'z') || (byte >= '2' && byte <= '7');
+}
+
+/* Whether 13 digits are a number of 64 bits: the first of them has four of its bits. */
+static bool fits(const char *number)
+{
+    return *number >= 'a' && *number <= 'p';
 }
 
 /* The grammar, read off id.h. */
@@ -32,13 +38,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     int status = fw_id_parse((struct fw_text){text, size}, &id);
     CHECK_EQ(status, is_well_formed(text, size) ? FW_OK : FW_EID);
     if (status == FW_OK) {
-        CHECK_EQ(id.is_wide, size != FW_ID_SIZE);
-        if (!id.is_wide && text[FW_EPOCH_DIGITS + 1] <= 'p' && text[FW_EPOCH_DIGITS + 1] >= 'a') {
-            char again[FW_ID_SIZE];
-            fw_id_write(again, id.epoch, id.position);
-            CHECK(memcmp(again, text, sizeof again) == 0);
+        const char *position = text + FW_EPOCH_DIGITS + 1;
+        CHECK_EQ(id.digits, size - FW_EPOCH_DIGITS - 1);
+        bool is_read = size == FW_ID_SIZE || size == FW_ID_SIZE_MAX;
+        if (is_read && fits(position) && (size == FW_ID_SIZE || fits(position + FW_POSITION_DIGITS))) {
+            char again[FW_ID_SIZE_MAX];
+            fw_id_write(again, id.epoch, id.position, id.digits);
+            CHECK(memcmp(again, text, size) == 0);
         } else {
-            CHECK(id.position == UINT64_MAX);
+            CHECK(id.position.low == UINT64_MAX && id.position.high == (size == FW_ID_SIZE ? 0 : UINT64_MAX));
         }
     }
     free(text);

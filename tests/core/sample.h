@@ -6,6 +6,7 @@
 #include "check.h"
 #include "core/hub.h"
 #include "core/hub_check.h"
+#include "core/hub_resume.h"
 #include "core/status.h"
 
 #include <stdbool.h>
@@ -29,7 +30,7 @@ static inline int sample_format(uint64_t number, size_t size, bool with_id, stru
     size_t data_size = size != 0 ? size - around : length;
     CHECK(data_size >= length && data_size <= sizeof data);
     struct fw_event event = {.data = {data, data_size}, .retry = FW_NO_RETRY};
-    int status = fw_frame_format(&event, with_id, frame);
+    int status = fw_frame_format(&event, with_id ? FW_ID_SIZE : 0, frame);
     memset(data, '.', length);
     return status;
 }

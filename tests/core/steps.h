@@ -55,12 +55,12 @@ static inline void publish_many_with_id(struct fw_hub *hub, size_t count, size_t
 /* The id of the place where `reader` stands. */
 static inline struct fw_id id_of(struct fw_hub *hub, const struct fw_reader *reader)
 {
-    char text[FW_ID_SIZE];
+    char text[FW_ID_SIZE_MAX];
     struct fw_id id;
-    fw_hub_id(hub, reader, text);
-    CHECK_EQ(fw_id_parse((struct fw_text){text, sizeof text}, &id), FW_OK);
-    CHECK(!id.is_wide);
-    CHECK_EQ(id.position, reader->sequence);
+    CHECK_EQ(fw_hub_id(hub, reader, text), FW_ID_SIZE);
+    CHECK_EQ(fw_id_parse((struct fw_text){text, FW_ID_SIZE}, &id), FW_OK);
+    CHECK_EQ(id.digits, FW_POSITION_DIGITS);
+    CHECK(id.position.high == 0 && id.position.low == reader->sequence);
     return id;
 }
 
@@ -82,7 +82,7 @@ static inline void check_read(struct fw_hub *hub, struct fw_reader *reader, size
         if (batch.frames[i]->id_at == 0)
             continue;
         struct fw_id id = sample_id(batch.frames[i]);
-        CHECK(id.position == first + i + 1 && memcmp(id.epoch, here.epoch, FW_EPOCH_DIGITS) == 0);
+        CHECK(id.position.low == first + i + 1 && memcmp(id.epoch, here.epoch, FW_EPOCH_DIGITS) == 0);
     }
     fw_batch_release(&batch);
     CHECK_EQ(batch.count, 0);

@@ -70,7 +70,7 @@ static uint64_t publish(struct fw_hub *hub)
     }
     fw_hub_check(hub);
     CHECK_EQ(published.sequence, before.head);
-    CHECK_EQ(sample_id(frame).position, before.head + 1);
+    CHECK_EQ(sample_id(frame).position.low, before.head + 1);
     fw_frame_unref(frame);
     return published.pruned;
 }
@@ -92,10 +92,10 @@ static void check_reads(struct fw_hub *hub, struct fw_reader *reader, uint64_t f
 
 static enum fw_join resume(struct fw_hub *hub, struct fw_reader *reader, uint64_t position)
 {
-    char text[FW_ID_SIZE];
+    char text[FW_ID_SIZE_MAX];
     struct fw_id id;
     fw_hub_id(hub, &(struct fw_reader){.sequence = position}, text);
-    CHECK_EQ(fw_id_parse((struct fw_text){text, sizeof text}, &id), FW_OK);
+    CHECK_EQ(fw_id_parse((struct fw_text){text, FW_ID_SIZE}, &id), FW_OK);
     enum fw_join join = fw_hub_resume(hub, reader, 1, &id);
     fw_hub_check(hub);
     return join;

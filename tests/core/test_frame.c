@@ -50,7 +50,7 @@ static void an_event_is_formatted_into_its_frame(void)
             continue;
         struct fw_event event = {.data = {data, sizes[i] - AROUND}, .retry = FW_NO_RETRY};
         struct fw_frame *frame = NULL;
-        CHECK_EQ(fw_frame_format(&event, false, &frame), FW_OK);
+        CHECK_EQ(fw_frame_format(&event, 0, &frame), FW_OK);
         check_framing(frame, sizes[i]);
         const char *at = fw_frame_text(frame).at;
         CHECK(memcmp(at, "data: ", 6) == 0 && memcmp(at + 6, data, sizes[i] - AROUND) == 0);
@@ -61,7 +61,7 @@ static void an_event_is_formatted_into_its_frame(void)
 
     struct fw_event nothing = {.retry = FW_NO_RETRY};
     struct fw_frame *frame = NULL;
-    CHECK_EQ(fw_frame_format(&nothing, false, &frame), FW_OK);
+    CHECK_EQ(fw_frame_format(&nothing, 0, &frame), FW_OK);
     struct fw_text chunk = fw_frame_chunk(frame);
     CHECK(chunk.size == 6 && memcmp(chunk.at, "1\r\n\n\r\n", 6) == 0);
     fw_frame_unref(frame);
@@ -73,10 +73,10 @@ static void a_refused_event_makes_no_frame(void)
     struct fw_event bad_id = {.id = {"a\0b", 3}, .retry = FW_NO_RETRY};
     struct fw_event good = {.data = {"x", 1}, .retry = FW_NO_RETRY};
     struct fw_frame *frame = NULL;
-    CHECK_EQ(fw_frame_format(&bad_event, false, &frame), FW_EEVENT);
-    CHECK_EQ(fw_frame_format(&bad_id, false, &frame), FW_EID);
+    CHECK_EQ(fw_frame_format(&bad_event, 0, &frame), FW_EEVENT);
+    CHECK_EQ(fw_frame_format(&bad_id, 0, &frame), FW_EID);
     fw_alloc_fail_after(0);
-    CHECK_EQ(fw_frame_format(&good, false, &frame), FW_ENOMEM);
+    CHECK_EQ(fw_frame_format(&good, 0, &frame), FW_ENOMEM);
     CHECK(frame == NULL);
 }
 
@@ -90,7 +90,7 @@ static const char epoch[] = "mzxw6ytboi2ds";
 static struct fw_text give_id(struct fw_frame *frame, uint64_t position)
 {
     char *at = frame->bytes + FW_FRAME_HEAD + frame->id_at;
-    fw_id_write(at, epoch, position);
+    fw_id_write(at, epoch, (struct fw_position){0, position}, FW_POSITION_DIGITS);
     return (struct fw_text){at, FW_ID_SIZE};
 }
 
@@ -104,8 +104,8 @@ static void an_event_has_room_for_its_id(void)
             for (int64_t retry = FW_NO_RETRY; retry < 2000; retry += 1500) {
                 struct fw_event event = {.event = names[n], .data = texts[t], .retry = retry};
                 struct fw_frame *frame = NULL, *without = NULL;
-                CHECK_EQ(fw_frame_format(&event, true, &frame), FW_OK);
-                CHECK_EQ(fw_frame_format(&event, false, &without), FW_OK);
+                CHECK_EQ(fw_frame_format(&event, FW_ID_SIZE, &frame), FW_OK);
+                CHECK_EQ(fw_frame_format(&event, 0, &without), FW_OK);
                 CHECK_EQ(without->id_at, 0);
                 check_framing(frame, without->size + ID_LINE);
                 size_t line = names[n].at != NULL ? strlen("event: \n") + names[n].size : 0;
@@ -131,7 +131,7 @@ static void a_text_is_wrapped_as_it_stands(void)
         for (int with_id = 0; with_id < 2; with_id++) {
             size_t before = with_id ? ID_LINE : 0;
             struct fw_frame *frame = NULL;
-            CHECK_EQ(fw_frame_wrap((struct fw_text){raw, sizes[i]}, with_id, &frame), FW_OK);
+            CHECK_EQ(fw_frame_wrap((struct fw_text){raw, sizes[i]}, with_id ? FW_ID_SIZE : 0, &frame), FW_OK);
             CHECK_EQ(frame->id_at, with_id ? strlen("id: ") : 0);
             check_framing(frame, before + sizes[i]);
             if (with_id)
@@ -149,7 +149,7 @@ static void an_empty_text_has_no_id(void)
 {
     for (int with_id = 0; with_id < 2; with_id++) {
         struct fw_frame *frame = NULL;
-        CHECK_EQ(fw_frame_wrap((struct fw_text){NULL, 0}, with_id, &frame), FW_OK);
+        CHECK_EQ(fw_frame_wrap((struct fw_text){NULL, 0}, with_id ? FW_ID_SIZE : 0, &frame), FW_OK);
         CHECK(frame->id_at == 0 && fw_frame_text(frame).size == 0 && fw_frame_chunk(frame).size == 0);
         fw_frame_unref(frame);
     }
@@ -192,11 +192,11 @@ static void a_frame_is_at_most_frame_max(void)
             size_t most = FW_FRAME_MAX + excess - (with_id ? ID_LINE : 0);
             struct fw_event event = {.data = {zeros, most - AROUND}, .retry = FW_NO_RETRY};
             fw_alloc_fail_after(0);
-            check_fits(fw_frame_format(&event, with_id, &frame), excess == 0);
+            check_fits(fw_frame_format(&event, with_id ? FW_ID_SIZE : 0, &frame), excess == 0);
             fw_alloc_fail_after(0);
-            check_fits(fw_frame_wrap((struct fw_text){zeros, most}, with_id, &frame), excess == 0);
+            check_fits(fw_frame_wrap((struct fw_text){zeros, most}, with_id ? FW_ID_SIZE : 0, &frame), excess == 0);
             fw_alloc_fail_after(0);
-            check_fits(fw_frame_wrap((struct fw_text){zeros, SIZE_MAX}, with_id, &frame), false);
+            check_fits(fw_frame_wrap((struct fw_text){zeros, SIZE_MAX}, with_id ? FW_ID_SIZE : 0, &frame), false);
         }
     CHECK(frame == NULL);
     munmap(zeros, FW_FRAME_MAX);

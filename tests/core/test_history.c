@@ -72,7 +72,7 @@ static void the_hub_writes_the_id_as_it_publishes(void)
             CHECK_EQ(text.at[frame->id_at + i], '-'); /* which is no id, nor part of one */
         CHECK_EQ(fw_hub_publish(hub, frame, &published), FW_OK);
         struct fw_id id = sample_id(frame), expected = id_at(hub, n + 1);
-        CHECK(id.position == n + 1 && memcmp(id.epoch, expected.epoch, FW_EPOCH_DIGITS) == 0);
+        CHECK(id.position.low == n + 1 && memcmp(id.epoch, expected.epoch, FW_EPOCH_DIGITS) == 0);
         CHECK_EQ(sample_number(frame), n);
         fw_frame_unref(frame);
     }
@@ -95,15 +95,15 @@ static void a_reader_stands_behind_the_event_that_it_had_last(void)
     struct fw_hub *hub = open_with_history(10);
     struct fw_reader early, late, again;
     fw_hub_join(hub, &early, 1);
-    CHECK_EQ(id_of(hub, &early).position, 0);
+    CHECK_EQ(id_of(hub, &early).position.low, 0);
     publish_many_with_id(hub, 4, 0);
-    CHECK_EQ(id_of(hub, &early).position, 0); /* it moves as it reads, not as others publish */
+    CHECK_EQ(id_of(hub, &early).position.low, 0); /* it moves as it reads, not as others publish */
     check_read(hub, &early, 3, 0, 3);
-    CHECK_EQ(id_of(hub, &early).position, 3);
+    CHECK_EQ(id_of(hub, &early).position.low, 3);
     fw_hub_join(hub, &late, 1);
-    CHECK_EQ(id_of(hub, &late).position, 4);
+    CHECK_EQ(id_of(hub, &late).position.low, 4);
     CHECK_EQ(resume(hub, &again, 2), FW_JOIN_RESUMED);
-    CHECK_EQ(id_of(hub, &again).position, 2);
+    CHECK_EQ(id_of(hub, &again).position.low, 2);
     leave(hub, &early);
     leave(hub, &late);
     leave(hub, &again);
@@ -162,11 +162,11 @@ static void an_id_that_does_not_fit_begins_with_all_that_there_is(void)
     publish_many_with_id(hub, 8, 0);
     struct fw_id good = id_at(hub, 6), foreign = good, wide = good, foreign_and_wide, future = good, beyond = good;
     CHECK_EQ(fw_id_draw(foreign.epoch), FW_OK);
-    wide.is_wide = true;
+    wide.digits = FW_POSITION_DIGITS_MAX;
     foreign_and_wide = foreign;
-    foreign_and_wide.is_wide = true;
-    future.position = 9;
-    beyond.position = UINT64_MAX;
+    foreign_and_wide.digits = FW_POSITION_DIGITS_MAX;
+    future.position.low = 9;
+    beyond.position.low = UINT64_MAX;
     struct fw_id last_digit = good;
     last_digit.epoch[FW_EPOCH_DIGITS - 1] = last_digit.epoch[FW_EPOCH_DIGITS - 1] == 'a' ? 'b' : 'a';
     const struct {

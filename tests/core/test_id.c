@@ -19,17 +19,29 @@ static int parse(const char *at, size_t size, struct fw_id *id)
     return fw_id_parse((struct fw_text){at, size}, id);
 }
 
-static void check_round_trip(uint64_t position)
+static void check_round_trip_of(struct fw_position position, size_t digits)
 {
-    char text[FW_ID_SIZE + 2], again[FW_ID_SIZE];
+    char text[FW_ID_SIZE_MAX + 2], again[FW_ID_SIZE_MAX];
+    size_t size = FW_ID_SIZE_OF(digits);
     memset(text, '!', sizeof text);
-    fw_id_write(text + 1, epoch, position);
-    CHECK(text[0] == '!' && text[FW_ID_SIZE + 1] == '!');
+    fw_id_write(text + 1, epoch, position, digits);
+    CHECK(text[0] == '!' && text[size + 1] == '!');
     struct fw_id id;
-    CHECK_EQ(parse(text + 1, FW_ID_SIZE, &id), FW_OK);
-    CHECK(memcmp(id.epoch, epoch, FW_EPOCH_DIGITS) == 0 && !id.is_wide && id.position == position);
-    fw_id_write(again, id.epoch, id.position);
-    CHECK(memcmp(again, text + 1, FW_ID_SIZE) == 0);
+    CHECK_EQ(parse(text + 1, size, &id), FW_OK);
+    CHECK(memcmp(id.epoch, epoch, FW_EPOCH_DIGITS) == 0 && id.digits == digits);
+    CHECK(id.position.high == position.high && id.position.low == position.low);
+    fw_id_write(again, id.epoch, id.position, digits);
+    CHECK(memcmp(again, text + 1, size) == 0);
+    struct fw_position alone;
+    CHECK_EQ(fw_position_parse(text + 1 + AT_POSITION, digits, &alone), FW_OK);
+    CHECK(alone.high == position.high && alone.low == position.low);
+}
+
+static void check_round_trip(uint64_t number)
+{
+    check_round_trip_of((struct fw_position){0, number}, FW_POSITION_DIGITS);
+    check_round_trip_of((struct fw_position){number, ~number}, FW_POSITION_DIGITS_MAX);
+    check_round_trip_of((struct fw_position){0, number}, FW_POSITION_DIGITS_MAX);
 }
 
 static void an_epoch_is_drawn_anew_each_time(void)
@@ -70,9 +82,12 @@ static void an_id_looks_like_this(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[FW_ID_SIZE];
         CHECK_EQ(strlen(cases[i].text), sizeof text);
-        fw_id_write(text, epoch, cases[i].position);
+        fw_id_write(text, epoch, (struct fw_position){0, cases[i].position}, FW_POSITION_DIGITS);
         CHECK(memcmp(text, cases[i].text, sizeof text) == 0);
     }
+    char wide[FW_ID_SIZE_MAX];
+    fw_id_write(wide, epoch, (struct fw_position){33, UINT64_MAX}, FW_POSITION_DIGITS_MAX);
+    CHECK(memcmp(wide, "mzxw6ytboi2ds-aaaaaaaaaaabbp777777777777", sizeof wide) == 0);
 }
 
 static void what_is_written_is_read_back(void)
@@ -99,18 +114,38 @@ static void only_ids_of_possible_length_are_read(void)
         memset(text, 'b', size);
         if (size > FW_EPOCH_DIGITS)
             text[FW_EPOCH_DIGITS] = '-';
-        struct fw_id id = {.position = 5};
+        struct fw_id id = {.position = {5, 5}};
         int status = parse(text, size, &id);
         CHECK_EQ(status, size > AT_POSITION && size <= LONGEST ? FW_OK : FW_EID);
         if (status == FW_OK) {
-            CHECK_EQ(id.is_wide, size != FW_ID_SIZE);
+            bool is_read = size == FW_ID_SIZE || size == FW_ID_SIZE_MAX;
+            CHECK_EQ(id.digits, size - AT_POSITION);
             CHECK(memcmp(id.epoch, text, FW_EPOCH_DIGITS) == 0);
-            CHECK(id.is_wide ? id.position == UINT64_MAX : id.position == 0x1084210842108421);
+            CHECK_EQ(id.position.low, is_read ? 0x1084210842108421 : UINT64_MAX);
+            CHECK_EQ(id.position.high, size == FW_ID_SIZE ? 0 : is_read ? 0x1084210842108421 : UINT64_MAX);
         }
         free(text);
     }
     struct fw_id id;
     CHECK_EQ(parse(NULL, 0, &id), FW_EID);
+}
+
+/* By the first number, and where that is the same by the second. */
+static void positions_have_an_order(void)
+{
+    static const struct fw_position ascending[] = {{0, 0}, {0, 1}, {0, UINT64_MAX}, {1, 0},
+                                                   {1, 5}, {2, 1}, {UINT64_MAX, 0}};
+    for (size_t i = 0; i < sizeof ascending / sizeof *ascending; i++)
+        for (size_t n = 0; n < sizeof ascending / sizeof *ascending; n++)
+            CHECK_EQ(fw_position_is_above(ascending[i], ascending[n]), i > n);
+}
+
+static void an_epoch_is_thirteen_digits(void)
+{
+    CHECK(fw_id_is_epoch((struct fw_text){epoch, FW_EPOCH_DIGITS}));
+    CHECK(!fw_id_is_epoch((struct fw_text){epoch, FW_EPOCH_DIGITS - 1}));
+    CHECK(!fw_id_is_epoch((struct fw_text){"mzxw6ytboi2d-", FW_EPOCH_DIGITS}));
+    CHECK(!fw_id_is_epoch((struct fw_text){"mzxw6ytboi2dsa", FW_EPOCH_DIGITS + 1}));
 }
 
 /* Also NUL, CR, LF, upper case and everything that is not ASCII. */
@@ -143,7 +178,20 @@ static void a_position_beyond_64_bits_is_in_the_future(void)
             text[FW_ID_SIZE - 1] = alphabet[last];
             struct fw_id id;
             CHECK_EQ(parse(text, sizeof text, &id), FW_OK);
-            CHECK(!id.is_wide && id.position == (first < 16 ? (uint64_t)first << 60 | last : UINT64_MAX));
+            CHECK_EQ(id.position.low, first < 16 ? (uint64_t)first << 60 | last : UINT64_MAX);
+            CHECK_EQ(id.position.high, 0);
+
+            char wide[FW_ID_SIZE_MAX];
+            for (size_t number = 0; number < 2; number++) { /* either of the two may be too much */
+                memset(wide, 'a', sizeof wide);
+                wide[FW_EPOCH_DIGITS] = '-';
+                wide[AT_POSITION + number * FW_POSITION_DIGITS] = alphabet[first];
+                wide[AT_POSITION + (number + 1) * FW_POSITION_DIGITS - 1] = alphabet[last];
+                CHECK_EQ(parse(wide, sizeof wide, &id), FW_OK);
+                uint64_t value = (uint64_t)first << 60 | last;
+                CHECK_EQ(id.position.high, first >= 16 ? UINT64_MAX : number == 0 ? value : 0);
+                CHECK_EQ(id.position.low, first >= 16 ? UINT64_MAX : number == 1 ? value : 0);
+            }
         }
 }
 
@@ -178,6 +226,8 @@ int main(void)
     RUN(an_id_looks_like_this);
     RUN(what_is_written_is_read_back);
     RUN(only_ids_of_possible_length_are_read);
+    RUN(positions_have_an_order);
+    RUN(an_epoch_is_thirteen_digits);
     RUN(every_other_byte_is_refused_at_every_place);
     RUN(a_position_beyond_64_bits_is_in_the_future);
     RUN(an_id_is_read_between_guard_pages);

@@ -116,10 +116,10 @@ static void a_large_event_comes(void)
 
 static void other_comes_back(void)
 {
-    char text[FW_ID_SIZE];
+    char text[FW_ID_SIZE_MAX];
     struct fw_id id;
     fw_hub_id(hub, &(struct fw_reader){.sequence = 2}, text);
-    CHECK_EQ(fw_id_parse((struct fw_text){text, sizeof text}, &id), FW_OK);
+    CHECK_EQ(fw_id_parse((struct fw_text){text, FW_ID_SIZE}, &id), FW_OK);
     CHECK_EQ(fw_hub_resume(hub, &other, 10, &id), FW_JOIN_RESUMED);
 }
 

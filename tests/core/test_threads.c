@@ -154,10 +154,10 @@ struct place {
 /* As a client that was here before, and had the events up to place->next. */
 static void come_back(struct place *place, uint32_t weight)
 {
-    char text[FW_ID_SIZE];
+    char text[FW_ID_SIZE_MAX];
     struct fw_id id;
     fw_hub_id(torture.hub, &(struct fw_reader){.sequence = place->next}, text);
-    CHECK_EQ(fw_id_parse((struct fw_text){text, sizeof text}, &id), FW_OK);
+    CHECK_EQ(fw_id_parse((struct fw_text){text, FW_ID_SIZE}, &id), FW_OK);
     enum fw_join join = fw_hub_resume(torture.hub, &place->reader, weight, &id);
     atomic_fetch_add(&torture.joins[join], weight);
     if (join == FW_JOIN_RESUMED) {
@@ -221,7 +221,7 @@ static void read_place(struct place *place, size_t max_events)
         CHECK(batch.last > batch.first && batch.last - batch.first == batch.count && batch.count <= max_events);
         for (size_t i = 0; i < batch.count; i++) {
             record(batch.first + i, sample_number(batch.frames[i]));
-            CHECK(!torture.resumes || sample_id(batch.frames[i]).position == batch.first + i + 1);
+            CHECK(!torture.resumes || sample_id(batch.frames[i]).position.low == batch.first + i + 1);
         }
         place->next = batch.last;
         atomic_fetch_add(&torture.read, batch.count);

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,9 +177,9 @@ class Server:
         """SIGTERM, as a service manager does it: to the process that it has started."""
         self._process.send_signal(signal.SIGTERM)
 
-    async def exit_code(self) -> int:
+    async def exit_code(self, limit: float = EXIT_LIMIT) -> int:
         """Wait until it and the workers that it has started are gone."""
-        async with asyncio.timeout(EXIT_LIMIT):
+        async with asyncio.timeout(limit):
             code = await self._process.wait()
             await self._reader  # the pipe is closed once no process holds it
         if self._interrupted and "[ERROR] Unexpected exit from worker" in self.log:
@@ -240,10 +240,11 @@ async def running(
 
 
 @contextlib.asynccontextmanager
-async def running_script(name: str, ports: list[int], **environment: str) -> AsyncIterator[Server]:
-    """Run one of apps/ that starts its servers itself, on `ports`."""
-    command = [sys.executable, str(APPS / f"{name}.py"), *map(str, ports)]
-    async with _process(command, ports[0], None, environment) as server:
+async def running_script(name: str, arguments: Sequence[object], **environment: str) -> AsyncIterator[Server]:
+    """Run one of apps/. `arguments` begin with the ports that it listens on, if it does."""
+    command = [sys.executable, str(APPS / f"{name}.py"), *map(str, arguments)]
+    port = arguments[0] if isinstance(arguments[0], int) else 0
+    async with _process(command, port, None, environment) as server:
         yield server
 
 

@@ -13,7 +13,7 @@ from resuming import OTHER
 from servers import DIRECT, UVICORN, UVICORN_UVLOOP, Kind, running
 
 from fastware_sse import Broadcaster
-from fastware_sse._session import Client
+from fastware_sse._client import Client
 
 each_pair = pytest.mark.parametrize(("loop", "http"), PAIRS)
 

@@ -1,0 +1,153 @@
+"""The one thread of a process that talks to servers, and its event loop. Both last as long as they have users."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures.thread
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextvars import Context
+from typing import Any, Protocol, TypeVar
+
+FLUSH_LIMIT = 5.0  # seconds that a user may take to do what is left to do
+_END_LIMIT = FLUSH_LIMIT + 2.0
+
+T = TypeVar("T")
+
+_lock = threading.RLock()  # held for moments; again by a signal handler, or by the collector
+_background: Background | None = None
+
+
+class User(Protocol):
+    async def run(self) -> None:
+        """What it does, in a task of the loop, until it is cancelled."""
+
+    async def finish(self) -> None:
+        """Do what is left to do, within FLUSH_LIMIT, while run() goes on."""
+
+    async def leave(self) -> None:
+        """After run()."""
+
+
+class Background:
+    """To be made by enter() alone."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._over = asyncio.Event()
+        self._tasks: dict[User, asyncio.Task[None]] = {}
+        self.loop = self._runner.get_loop()
+        self.users: set[User] = set()
+        self.thread = threading.Thread(target=self._run, name="fastware_sse backplane", daemon=True)
+
+    def _run(self) -> None:
+        with self._runner:
+            self._runner.run(self._wait_for_the_last())
+
+    async def _wait_for_the_last(self) -> None:
+        await self._over.wait()
+
+    def add(self, user: User) -> None:
+        self.users.add(user)
+        # In an empty context: the first request's would live as long as the task.
+        self.loop.call_soon_threadsafe(self._begin, user, context=Context())
+
+    def _begin(self, user: User) -> None:
+        self._tasks[user] = self.loop.create_task(user.run())
+
+    async def end(self, *users: User) -> None:
+        """Let them finish at the same time, and forget them. Idempotent; on the loop."""
+        await asyncio.gather(*(self._end(user) for user in users))
+
+    async def _end(self, user: User) -> None:
+        task = self._tasks.pop(user, None)
+        if task is None:
+            return
+        try:
+            await user.finish()
+            task.cancel()
+            await asyncio.wait({task})
+            await user.leave()
+        finally:
+            _remove(self, user)
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def wait(self, ended: Future[None]) -> None:
+        """Wait for an end; and for the thread if it was that of the last user."""
+        if threading.current_thread() is self.thread:
+            return
+        with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):  # the latter by the loop's own end
+            ended.result(_END_LIMIT)
+        if not self.users:
+            self.thread.join(_END_LIMIT)
+
+
+def enter(user: User) -> asyncio.AbstractEventLoop:
+    """The loop, on which `user` runs from now on; from any thread, as everything below."""
+    global _background
+    with _lock:
+        if _background is None:
+            _background = Background()
+            _background.thread.start()
+        if user not in _background.users:
+            _background.add(user)
+        return _background.loop
+
+
+def submit(user: User, function: Callable[..., Coroutine[Any, Any, T]], /, *args: Any) -> Future[T] | None:
+    """Run it on the loop; None if `user` has not entered, or has finished."""
+    with _lock:
+        if _background is None or user not in _background.users:
+            return None
+        return asyncio.run_coroutine_threadsafe(function(*args), _background.loop)
+
+
+def end(user: User, *, wait: bool) -> None:
+    """Let `user` finish; and wait for that, but no longer than it may take."""
+    background = _background
+    if background is not None:
+        ended = submit(user, background.end, user)
+        if ended is not None and wait:
+            background.wait(ended)
+
+
+def users() -> set[User]:
+    """Those that have entered, and not finished."""
+    return set() if _background is None else set(_background.users)
+
+
+def forget() -> None:
+    """In the child of a fork: start over, without a thread.
+
+    The parent's loop is not freed here, nor what stands on it: the thread that is missing had them in its frames, which
+    are never taken down. Else the end of its connections would reach the parent, by the selector that both have.
+    """
+    global _background, _lock
+    _lock = threading.RLock()
+    _background = None
+
+
+def _remove(background: Background, user: User) -> None:
+    global _background
+    with _lock:
+        background.users.discard(user)
+        if not background.users:
+            background.stop()
+            _background = None
+
+
+def _exit() -> None:
+    background = _background
+    if background is not None:
+        with _lock:
+            ended = asyncio.run_coroutine_threadsafe(background.end(*background.users), background.loop)
+        background.wait(ended)
+
+
+# Before the interpreter's end. What atexit knows comes later, when a loop can start no thread to look up a name. These
+# go in reverse, so that of concurrent.futures.thread, imported above, comes after ours.
+threading._register_atexit(_exit)  # type: ignore[attr-defined]

@@ -1,0 +1,166 @@
+"""One NATS server or cluster as the streams of a process share it: one connection, and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from nats import errors
+from nats.aio.client import Client
+from nats.js import errors as js_errors
+
+from ._nats_connection import PATIENCE, Connection
+from .backplane import BackplaneError, BackplaneRefused, PositionLost
+
+RANGES = 4  # consumers at once that read a range
+
+_PING = 2  # seconds
+_PARTING = 1.0  # seconds in which a connection may end in good order
+_NO_STREAM = 10059  # JetStream's code
+
+
+class Address(NamedTuple):
+    """Where the server is, and how to be admitted. Streams with equal ones share a connection."""
+
+    url: str
+    tls: ssl.SSLContext | None
+    credentials: str | None
+
+    @property
+    def wants_tls(self) -> bool:
+        return self.tls is not None or "tls:" in self.url or "wss:" in self.url
+
+    @property
+    def name(self) -> str:
+        """The URL as logs may show it."""
+        parts = map(urlsplit, self.url.split(","))
+        return ",".join(f"{each.scheme}://{each.netloc.rpartition('@')[2]}" for each in parts)
+
+
+_servers: dict[tuple[asyncio.AbstractEventLoop, Address], Server] = {}
+
+
+class Server:
+    """What one event loop has of it. The connection is made when it is first used, and again after a failure."""
+
+    def __init__(self, address: Address) -> None:
+        self.ranging = asyncio.Semaphore(RANGES)
+        self._address = address
+        self._users = 0
+        self._connecting = asyncio.Lock()
+        self._connection: Connection | None = None
+        self._complaint: Exception | None = None  # of the server or the client library, that answered no call
+
+    @classmethod
+    def taken(cls, address: Address) -> Server:
+        """The running loop's, for one more user."""
+        key = asyncio.get_running_loop(), address
+        server = _servers.get(key)
+        if server is None:
+            server = _servers[key] = cls(address)
+        server._users += 1
+        return server
+
+    async def released(self) -> None:
+        """By one user; the last one closes the connection."""
+        self._users -= 1
+        if self._users == 0:
+            del _servers[asyncio.get_running_loop(), self._address]
+            if self._connection is not None:
+                await _closed(self._connection.client)
+
+    async def connected(self) -> Connection:
+        async with self._connecting:
+            if self._connection is None or not self._connection.client.is_connected:
+                self._connection = await self._connect()
+            return self._connection
+
+    async def _connect(self) -> Connection:
+        client, self._complaint = Client(), None
+        connection = Connection(client)
+        try:
+            await client.connect(
+                servers=self._address.url.split(","),
+                name="fastware_sse",
+                tls=self._address.tls,
+                user_credentials=self._address.credentials,
+                connect_timeout=int(PATIENCE),
+                allow_reconnect=False,  # whoever uses it has to look first what it has missed
+                max_reconnect_attempts=1,  # of each server, at the beginning, and at once
+                reconnect_time_wait=0,
+                ping_interval=_PING,
+                max_outstanding_pings=2,
+                error_cb=self._on_error,
+                closed_cb=connection.on_closed,
+            )
+            # It has sent the password by now: the client library asks for TLS only if the server does.
+            if self._address.wants_tls and not client._server_info.get("tls_required"):
+                raise errors.SecureConnWantedError
+            await connection.begin()
+        except BaseException:
+            await _closed(client)
+            raise
+        return connection
+
+    async def _on_error(self, error: Exception) -> None:
+        self._complaint = error
+
+    @contextmanager
+    def explained(self, stream: str) -> Iterator[None]:
+        """Turns what the client library raises into what a Backplane raises."""
+        try:
+            yield
+        except BackplaneError:
+            raise
+        except (errors.Error, OSError, TimeoutError) as error:
+            raise self._explanation(error, stream) from error
+
+    @asynccontextmanager
+    async def asked(self, stream: str) -> AsyncIterator[Connection]:
+        """The same, with the connection, around what has to be answered: no answer comes once the connection is cut."""
+        with self.explained(stream):
+            async with asyncio.timeout(PATIENCE) as limit:
+                connection = await self.connected()
+                with connection.woken(lambda: limit.reschedule(0)):
+                    yield connection
+
+    def _explanation(self, error: Exception, stream: str) -> BackplaneError:
+        server = self._address.name
+        if isinstance(error, TimeoutError | errors.NoServersError) and self._complaint is not None:
+            error = self._complaint  # the reason; so a request that is not permitted is never answered
+        text = str(error).removeprefix("nats: ") or "no answer"
+        if isinstance(error, ssl.SSLError | errors.SecureConnWantedError | errors.SecureConnFailedError):
+            return BackplaneRefused(f"{server}: no TLS connection: {text}")
+        if any(word in text.lower() for word in ("authorization", "authentication", "permissions")):
+            return BackplaneRefused(f"{server} refuses the user, the password or the token: {text}")
+        if isinstance(error, js_errors.NotFoundError) and error.err_code == _NO_STREAM:
+            return PositionLost(f"there is no stream {stream!r}")
+        if isinstance(error, js_errors.NoStreamResponseError):
+            return PositionLost(f"no stream of {server} takes what is published to {stream!r}")
+        if isinstance(error, js_errors.ServiceUnavailableError | errors.NoRespondersError):
+            return BackplaneRefused(f"{server} has no JetStream, or not yet: {text}")
+        if isinstance(error, js_errors.APIError):
+            return BackplaneRefused(f"{server} refuses: {error.description}")
+        return BackplaneError(f"{server}: {text}")
+
+
+async def _closed(client: Any) -> None:
+    with suppress(Exception):  # it is of no use any more, whatever it says
+        await asyncio.wait_for(client.close(), _PARTING)
+
+
+def checked_url(url: str) -> str:
+    """Returns it. Raises TypeError or ValueError, in words for the user and without the password."""
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not {type(url).__name__}")
+    for parts in map(urlsplit, url.split(",")):
+        if parts.scheme not in ("nats", "tls", "ws", "wss"):
+            raise ValueError(f"a NATS URL begins with nats://, tls://, ws:// or wss://, not with {parts.scheme!r}")
+        if not parts.hostname:
+            raise ValueError("the NATS URL names no host")
+        _ = parts.port  # raises ValueError itself
+    return url

@@ -1,0 +1,150 @@
+"""One Redis server as all the streams of a process on it share it: three connections, and what its errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from . import _redis_scripts
+from ._redis_tail import BLOCK, Tail
+from .backplane import BackplaneError, BackplaneRefused
+
+PATIENCE = 5.0  # seconds for an answer
+
+_EVER = 1e9  # seconds
+
+_servers: dict[tuple[asyncio.AbstractEventLoop, str], Server] = {}
+
+
+class Server:
+    """The connections of one event loop. Each is made when it is first used, and again after a failure."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._users = 0
+        # As long as the loop, which the child of a fork keeps for ever: freed there, a client would take its connection
+        # out of the selector, which is the parent's too.
+        self._kept = asyncio.get_running_loop().call_later(_EVER, lambda: self)
+        # A connection that nobody has used for long may be closed by now: that deserves a second try.
+        self._publishing = _client(_pool(url, PATIENCE, 1), is_single=True)
+        self.ranges = _client(_pool(url, PATIENCE, 1), is_single=False)
+        self._tailing = _client(_pool(url, PATIENCE + BLOCK, 0), is_single=True)
+        self.tail = Tail(self._tailing, self.ranges)
+        self.epoch = self.ranges.register_script(_redis_scripts.EPOCH)
+        self.covers = self.ranges.register_script(_redis_scripts.COVERS)
+        self.publish = self._publishing.register_script(_redis_scripts.PUBLISH)
+
+    @classmethod
+    def taken(cls, url: str) -> Server:
+        """The running loop's, for one more user."""
+        key = asyncio.get_running_loop(), url
+        server = _servers.get(key)
+        if server is None:
+            server = _servers[key] = cls(url)
+        server._users += 1
+        return server
+
+    async def released(self) -> None:
+        """By one user; the last one closes the connections."""
+        self._users -= 1
+        if self._users == 0:
+            self._kept.cancel()
+            del _servers[asyncio.get_running_loop(), self.url]
+            await self.tail.close()
+            for client in (self._publishing, self.ranges, self._tailing):
+                await client.aclose(close_connection_pool=True)
+
+    @contextmanager
+    def explained(self, key: str) -> Iterator[None]:
+        """Turns what the client library raises into what a Backplane raises."""
+        try:
+            yield
+        except (exceptions.RedisError, OSError, TimeoutError) as error:
+            raise _explanation(error, name_of(self.url), key) from error
+
+    @asynccontextmanager
+    async def asked(self, key: str) -> AsyncIterator[None]:
+        """The same, around what has to be answered: also the wait for others that use the connection is bounded."""
+        with self.explained(key):
+            async with asyncio.timeout(PATIENCE):
+                yield
+
+
+def _pool(url: str, patience: float, retries: int) -> Any:
+    """Of one connection."""
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=1,
+        timeout=PATIENCE,
+        protocol=2,  # with lists where 3 has maps: less to make, and the same on every server
+        socket_timeout=patience,
+        socket_connect_timeout=PATIENCE,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), retries, (exceptions.ConnectionError,)),
+        retry_on_error=[exceptions.ConnectionError],
+    )
+
+
+def _client(pool: Any, *, is_single: bool) -> Any:
+    """is_single: it keeps the connection, so that no command waits to be given one. Else it may use pipelines."""
+    client: Any = Redis(connection_pool=pool, single_connection_client=is_single)
+    for command in ("XRANGE", "XREAD"):
+        client.response_callbacks.pop(command, None)  # as it came: a dict for each entry costs more
+    return client
+
+
+def checked_url(url: str) -> str:
+    """Returns it. Raises TypeError or ValueError, in words for the user and without the password."""
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not {type(url).__name__}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError(f"a Redis URL begins with redis://, rediss:// or unix://, not with {parts.scheme!r}")
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("a unix:// URL needs the path of a socket")
+    if parts.scheme != "unix":
+        if not parts.hostname:
+            raise ValueError("the Redis URL names no host")
+        _ = parts.port  # raises ValueError itself
+        database = parts.path.strip("/")
+        if database and not database.isdecimal():
+            raise ValueError(f"the path of a Redis URL is the number of a database, not {database!r}")
+    try:
+        pool: Any = ConnectionPool.from_url(url)
+        pool.make_connection()
+    except (TypeError, ValueError) as error:  # of its query
+        raise ValueError(f"the Redis URL has an option that redis-py does not take: {error}") from None
+    return url
+
+
+def name_of(url: str) -> str:
+    """The URL as logs may show it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _explanation(error: Exception, server: str, key: str) -> BackplaneError:
+    text = str(error)
+    if "[SSL" in text:  # what redis-py makes of an ssl.SSLError is an ordinary failure to connect
+        return BackplaneRefused(f"{server}: no TLS connection: {text}")
+    if isinstance(error, exceptions.BusyLoadingError):
+        return BackplaneError(f"{server} is loading its data")
+    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError):
+        return BackplaneRefused(f"{server} refuses the user or the password: {text}")
+    if isinstance(error, exceptions.OutOfMemoryError) or text.startswith("OOM"):
+        return BackplaneRefused(f"{server} is out of memory (maxmemory): {text}")
+    if "WRONGTYPE" in text:
+        return BackplaneRefused(f"{server}: the key {key!r} holds something else than a stream")
+    if isinstance(error, exceptions.ResponseError):
+        return BackplaneRefused(f"{server} refuses: {text}")
+    silence = "no answer; does it speak TLS there?" if server.startswith("rediss:") else "no answer"
+    return BackplaneError(f"{server}: {text or silence}")

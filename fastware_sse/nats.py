@@ -1,0 +1,217 @@
+"""A stream of NATS JetStream as the backplane of Broadcasters. nats-server 2.9 or newer."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+
+from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
+from nats.js.errors import NotFoundError
+
+from . import _outside
+from ._nats_connection import Found
+from ._nats_publisher import OURS, Publisher, Settings
+from ._nats_server import Address, Server, checked_url
+from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, PositionLost
+from .backplane import decoded as _decoded
+from .backplane import encoded as _encoded
+
+__all__ = ["JetStream", "publish"]
+
+_DIGITS = 13
+_WINDOW = 30.0  # seconds for which a stream of ours knows the ids of messages; that takes memory of the server
+_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
+
+
+class JetStream(Backplane):
+    """The stream of that name, with a subject of the same name, on files, where there is none.
+
+    A message is the event's name, a line feed and the data; its id holds the publisher and the counter. One that exists
+    keeps its limits: make it yourself for replicas.
+    """
+
+    digits = _DIGITS
+
+    def __init__(
+        self,
+        url: str,
+        stream: str,
+        *,
+        maxlen: int = 10_000,
+        tls: ssl.SSLContext | None = None,
+        credentials: str | None = None,
+    ) -> None:
+        """Several servers of a cluster are separated by commas; a user, a password or a token stand in the URL.
+        `credentials` is the path of a .creds file."""
+        if not isinstance(stream, str) or not isinstance(maxlen, int) or isinstance(maxlen, bool):
+            raise TypeError("stream must be a str, maxlen an int")
+        if not _NAME.fullmatch(stream):
+            raise ValueError(f"the name of a stream is not empty, and has no space and none of .*>/\\: {stream!r}")
+        if maxlen < 1:
+            raise ValueError(f"maxlen must be at least 1, not {maxlen}")
+        self.stream = stream
+        self.maxlen = maxlen
+        self._address = Address(checked_url(url), tls, credentials)
+        self._server: Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._settings = Settings(stream, stream, _WINDOW, None)
+        self._publishers: dict[str, Publisher] = {}
+
+    def __repr__(self) -> str:
+        return f"JetStream({self._address.name!r}, {self.stream!r})"
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._server is None or self._loop is not loop:
+            self._server, self._loop = Server.taken(self._address), loop
+        async with self._server.asked(self.stream):
+            pass
+
+    async def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None and self._loop is asyncio.get_running_loop():
+            await server.released()
+
+    def _opened(self) -> Server:
+        if self._server is None:
+            raise BackplaneError(f"{self!r} is not open")
+        return self._server
+
+    async def epoch(self) -> str:
+        server = self._opened()
+        async with server.asked(self.stream) as connection:
+            try:
+                info = await connection.js.stream_info(self.stream)
+            except NotFoundError:
+                info = await connection.js.add_stream(
+                    StreamConfig(
+                        name=self.stream,
+                        subjects=[self.stream],
+                        max_msgs=self.maxlen,
+                        duplicate_window=_WINDOW,
+                    )
+                )
+        self._learn(info.config)
+        return _epoch(info)
+
+    def _learn(self, config: StreamConfig) -> None:
+        """What a stream is like that somebody else may have made."""
+        if config.retention not in (None, RetentionPolicy.LIMITS):
+            raise BackplaneRefused(f"the stream {self.stream!r} has the retention {config.retention}, not limits")
+        subjects = [subject for subject in config.subjects or [] if not set("*>") & set(subject)]
+        if not subjects:
+            raise BackplaneRefused(f"the stream {self.stream!r} has no subject without a wildcard")
+        subject = self.stream if self.stream in subjects else subjects[0]
+        largest = config.max_msg_size if (config.max_msg_size or 0) > 0 else None
+        self._settings = Settings(self.stream, subject, config.duplicate_window or 0, largest)
+
+    async def _info(self) -> StreamInfo:
+        server = self._opened()
+        async with server.asked(self.stream) as connection:
+            return await connection.js.stream_info(self.stream)
+
+    async def last(self) -> str:
+        return _position((await self._info()).state.last_seq)
+
+    async def covers(self, epoch: str, position: str) -> bool:
+        """Sequence numbers have no holes but those of trimming, at the front, and of what was deleted by hand."""
+        info, sequence = await self._info(), _decoded(position)
+        return _epoch(info) == epoch and info.state.first_seq - 1 <= sequence <= info.state.last_seq
+
+    async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
+        server = self._opened()
+        page: list[Entry] = []
+        sequence, is_last = _decoded(position), False
+        async with server.ranging, server.asked(self.stream) as connection:
+            while len(page) < n and not is_last:
+                found, is_last = await connection.read(self.stream, sequence + 1, n - len(page))
+                if found:
+                    sequence, _ = found[-1]
+                    page.extend(filter(None, map(self._entry, found)))
+        await self._check(epoch, position)  # what is there now was there
+        return page
+
+    async def _check(self, epoch: str, position: str) -> None:
+        if not await self.covers(epoch, position):
+            raise PositionLost(f"the stream {self.stream!r} does not reach back to {position}")
+
+    async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
+        server = self._opened()
+        with server.explained(self.stream):
+            connection = await server.connected()
+            last = _decoded(position)
+            is_known = False  # that it is the stream of that epoch; a consumer sees no other
+            async with aclosing(connection.follow(self.stream, last + 1)) as following:
+                async for found in following:
+                    is_whole = all(number == last + i for i, (number, _) in enumerate(found, 1))
+                    if not (is_known and is_whole):
+                        await self._check(epoch, position)
+                        is_known = True
+                    if found:
+                        entries = [entry for entry in map(self._entry, found) if entry is not None]
+                        self.foreign += len(found) - len(entries)
+                        last, _ = found[-1]
+                        position = _position(last)
+                        if entries:
+                            yield entries
+
+    def _entry(self, found: Found) -> Entry | None:
+        """None for a foreign one."""
+        sequence, message = found
+        event, line_feed, data = message.data.partition(b"\n")
+        message_id = (message.headers or {}).get(Header.MSG_ID, "")
+        if not line_feed or not message_id.startswith(OURS) or message.subject != self._settings.subject:
+            return None
+        try:
+            return Entry(_position(sequence), event.decode(), data)
+        except UnicodeDecodeError:
+            return None
+
+    async def publish(self, publisher: str, batch: Sequence[Item]) -> None:
+        """Each message is confirmed by itself. Should the stream refuse one of a batch (its disk is full, say), those
+        behind it may be there, and it comes after them when it is tried again."""
+        server = self._opened()
+        known = self._publishers.get(publisher)
+        if known is None:
+            known = self._publishers[publisher] = Publisher(publisher, (await self._info()).state.last_seq)
+        with server.explained(self.stream):
+            await known.publish(await server.connected(), self._settings, batch)
+
+
+def publish(
+    url: str,
+    stream: str,
+    event: str,
+    data: object,
+    *,
+    maxlen: int = 10_000,
+    tls: ssl.SSLContext | None = None,
+    credentials: str | None = None,
+) -> None:
+    """Add one event to the stream, and return when it is there: for a process without a Broadcaster.
+
+    It takes what broadcast() takes, and raises what it raises, and BackplaneError if the server is away or refuses.
+    """
+    _outside.publish(JetStream(url, stream, maxlen=maxlen, tls=tls, credentials=credentials), event, data)
+
+
+def _epoch(info: StreamInfo) -> str:
+    """When the stream was made, in microseconds."""
+    if info.created is None:
+        raise BackplaneRefused("the server does not say when the stream was made")
+    return _encoded((info.created - _UNIX) // timedelta(microseconds=1), 13)
+
+
+def _position(sequence: int) -> str:
+    return _front(sequence >> 5) + _encoded(sequence & 31, 1)
+
+
+@lru_cache(1024)
+def _front(number: int) -> str:
+    return _encoded(number, _DIGITS - 1)

@@ -1,0 +1,186 @@
+"""A stream of Redis as the backplane of Broadcasters. Redis 6.2 or newer, or Valkey; not Redis Cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from functools import lru_cache
+from typing import Any
+
+from . import _outside
+from ._redis_scripts import COVERS
+from ._redis_server import Server, checked_url, name_of
+from .backplane import Backplane, BackplaneError, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded
+
+__all__ = ["RedisStream", "publish"]
+
+_HALF = 13  # digits of the milliseconds in an entry's id, and of the number behind them
+_START = b"0-0"
+_DAY = 86_400
+_MINUTE = 60
+_LARGEST = 500_000_000  # bytes: with what is around it less than Redis takes in one piece (proto-max-bulk-len)
+
+
+class RedisStream(Backplane):
+    """The stream under `key`. `maxlen` entries are kept, and some more: Redis removes them in groups."""
+
+    digits = 2 * _HALF
+
+    def __init__(self, url: str, key: str, *, maxlen: int = 10_000) -> None:
+        """What redis-py takes may stand in the URL: rediss://user:password@host:6379/0?ssl_ca_certs=/path."""
+        if not isinstance(key, str) or not isinstance(maxlen, int) or isinstance(maxlen, bool):
+            raise TypeError("key must be a str, maxlen an int")
+        if not key:
+            raise ValueError("key must not be empty")
+        if maxlen < 1:
+            raise ValueError(f"maxlen must be at least 1, not {maxlen}")
+        self.url = checked_url(url)
+        self.key = key
+        self.maxlen = maxlen
+        self._remembered = _DAY
+        self._server: Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"RedisStream({name_of(self.url)!r}, {self.key!r})"
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._server is None or self._loop is not loop:
+            self._server, self._loop = Server.taken(self.url), loop
+        async with self._server.asked(self.key):
+            await self._server.ranges.ping()
+
+    async def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None and self._loop is asyncio.get_running_loop():
+            await server.released()
+
+    def _opened(self) -> Server:
+        if self._server is None:
+            raise BackplaneError(f"{self!r} is not open")
+        return self._server
+
+    async def epoch(self) -> str:
+        server = self._opened()
+        async with server.asked(self.key):
+            found: bytes = await server.epoch([self.key], [encoded(secrets.randbits(64), 13)])
+        return found.decode()
+
+    async def last(self) -> str:
+        server = self._opened()
+        async with server.asked(self.key):
+            if not await server.ranges.exists(self.key):
+                raise PositionLost(f"there is no stream {self.key!r}")
+            info = await server.ranges.xinfo_stream(self.key)
+        return _position(info["last-generated-id"])
+
+    async def covers(self, epoch: str, position: str) -> bool:
+        server = self._opened()
+        async with server.asked(self.key):
+            return bool(await server.covers([self.key], [epoch, _id(position)]))
+
+    async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
+        page: list[Entry] = []
+        while len(page) < n:
+            asked = n - len(page)
+            found = await self._range(epoch, position, asked)
+            page.extend(filter(None, map(_entry, found)))
+            if len(found) < asked:
+                break
+            position = _position(found[-1][0])
+        return page
+
+    async def _range(self, epoch: str, position: str, n: int) -> list[Any]:
+        """The entries as they came, foreign ones too. Raises PositionLost."""
+        server = self._opened()
+        async with server.asked(self.key):
+            pipeline = server.ranges.pipeline(transaction=True)
+            pipeline.eval(COVERS, 1, self.key, epoch, _id(position))  # in one step with what it vouches for
+            pipeline.execute_command("XRANGE", self.key, b"(" + _id(position), "+", "COUNT", n)
+            is_covered, found = await pipeline.execute()
+        if not is_covered:
+            raise PositionLost(f"the stream {self.key!r} does not reach back to {position}")
+        return list(found)
+
+    async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
+        server = self._opened()
+        with server.explained(self.key):
+            async with aclosing(server.tail.follow(self.key.encode(), _id(position))) as following:
+                async for found in following:
+                    # An entry that names the one before vouches for it. In all other cases the server is asked: what
+                    # is there now, after the read, was there at the read.
+                    if not _is_chain(found, _id(position)) and not await self.covers(epoch, position):
+                        raise PositionLost(f"the stream {self.key!r} does not reach back to {position} any more")
+                    if found:
+                        entries = [entry for entry in map(_entry, found) if entry is not None]
+                        self.foreign += len(found) - len(entries)
+                        position = _position(found[-1][0])
+                        if entries:
+                            yield entries
+
+    async def publish(self, publisher: str, batch: Sequence[Item]) -> None:
+        server = self._opened()
+        arguments: list[object] = [self.maxlen, self._remembered, publisher]
+        for item in batch:
+            if len(item.data) > _LARGEST:
+                raise EntryTooLarge(f"Redis takes {_LARGEST:,} bytes, not {len(item.data):,}", item.counter)
+            arguments += item
+        async with server.asked(self.key):
+            done = await server.publish([self.key, _counter_key(self.key, publisher)], arguments)
+        if done is None:
+            raise PositionLost(f"there is no stream {self.key!r}")
+
+
+def publish(url: str, key: str, event: str, data: object, *, maxlen: int = 10_000) -> None:
+    """Add one event to the stream, and return when it is there: for a process without a Broadcaster.
+
+    It takes what broadcast() takes, and raises what it raises, and BackplaneError if the server is away or refuses.
+    Give the same `maxlen` as everywhere.
+    """
+    stream = RedisStream(url, key, maxlen=maxlen)
+    stream._remembered = _MINUTE  # nobody tries again after that
+    _outside.publish(stream, event, data)
+
+
+def _counter_key(key: str, publisher: str) -> str:
+    """On a server of several parts it is kept beside the stream: the text in braces decides where."""
+    return f"{key}:{publisher}" if "{" in key else f"{{{key}}}:{publisher}"
+
+
+def _entry(raw: Any) -> Entry | None:
+    """None for a foreign one."""
+    entry_id, fields = raw
+    if len(fields) != 6 or fields[0] != b"event" or fields[2] != b"data" or fields[4] != b"from":
+        return None
+    try:
+        return Entry(_position(entry_id), fields[1].decode(), fields[3])
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_chain(found: list[Any], before: bytes) -> bool:
+    """Whether each entry names the one before it as such, the first one `before`. Nothing was before the first ever."""
+    if not found or before == _START:
+        return False
+    for entry_id, fields in found:
+        if len(fields) != 6 or not fields[5].endswith(b" " + before):
+            return False
+        before = entry_id
+    return True
+
+
+def _position(entry_id: bytes) -> str:
+    milliseconds, _, number = entry_id.partition(b"-")
+    return _half(milliseconds) + _half(number)
+
+
+@lru_cache(4096)
+def _half(number: bytes) -> str:
+    return encoded(int(number), _HALF)
+
+
+def _id(position: str) -> bytes:
+    return b"%d-%d" % (decoded(position[:_HALF]), decoded(position[_HALF:]))

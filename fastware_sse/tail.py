@@ -1,0 +1,57 @@
+"""`fastware-sse tail`: a stream of Redis or NATS as it goes, an entry a line."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import sys
+from contextlib import suppress
+from typing import Any
+
+from ._engine_of import engine_of
+from .backplane import Backplane, BackplaneError
+
+_DESCRIPTION = """\
+Show the events of a stream as they come, each as a line of JSON with its position, until it is interrupted. The stream
+is made if it is not there. Exit code: 0 interrupted; 1 the server is away or refuses, or the stream does not reach
+back; 2 wrong usage."""
+
+
+def add_command(commands: Any) -> None:
+    """Add the subcommand to what argparse's add_subparsers() returned."""
+    parser = commands.add_parser("tail", help="a stream of Redis or NATS as it goes", description=_DESCRIPTION)
+    parser.add_argument("url", metavar="URL", help="of the server: redis://... or nats://...")
+    parser.add_argument("key", metavar="KEY", help="the stream's name")
+    parser.add_argument("--from", dest="position", metavar="POSITION", help="begin behind it, not with what comes next")
+    parser.set_defaults(run=lambda options: run(parser, options))
+
+
+def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Do it, return the exit code."""
+    try:
+        stream = engine_of(options.url).stream(options.url, options.key)
+    except (ValueError, ImportError) as error:
+        parser.error(str(error))
+    if options.position is not None and not re.fullmatch(f"[a-z2-7]{{{stream.digits}}}", options.position):
+        parser.error(f"a position there has {stream.digits} characters, a to z and 2 to 7")
+    with suppress(KeyboardInterrupt):
+        try:
+            asyncio.run(_show(stream, options.position))
+        except BackplaneError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+async def _show(stream: Backplane, position: str | None) -> None:
+    try:
+        await stream.open()
+        epoch = await stream.epoch()
+        async for entries in stream.tail(epoch, await stream.last() if position is None else position):
+            for entry in entries:
+                shown = {"position": entry.position, "event": entry.event, "data": entry.data.decode(errors="replace")}
+                print(json.dumps(shown, ensure_ascii=False), flush=True)
+    finally:
+        await stream.close()

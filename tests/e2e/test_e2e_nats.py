@@ -1,0 +1,274 @@
+"""JetStream where it is not like RedisStream: its errors, its connection, what is read back before a retry."""
+
+import asyncio
+import contextlib
+import json
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+import trustme
+from engines import Engine, nats_server
+from nats.js.api import RetentionPolicy, StreamConfig
+from servers import reserve_port
+from test_e2e_engines import Follower, items, numbers
+
+from fastware_sse.backplane import BackplaneError, BackplaneRefused, EntryTooLarge, Item, PositionLost
+from fastware_sse.nats import JetStream
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Engine]:
+    with nats_server(tmp_path) as engine:
+        yield engine
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, name: str = "news", **options: Any) -> AsyncIterator[tuple[JetStream, str, str]]:
+    stream = JetStream(url, name, **options)
+    try:
+        async with asyncio.timeout(60):
+            await stream.open()
+            yield stream, await stream.epoch(), await stream.last()
+    finally:
+        await stream.close()
+
+
+@contextlib.asynccontextmanager
+async def direct(server: Engine) -> AsyncIterator[Any]:
+    """JetStream without our engine."""
+    client = await nats.connect(server.url, allow_reconnect=False)
+    try:
+        yield client.jetstream()
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("", "begins with"),
+        ("localhost:4222", "begins with"),
+        ("redis://localhost", "begins with"),
+        ("nats://", "names no host"),
+        ("nats://anna:secret@", "names no host"),
+        ("nats://localhost,", "begins with"),
+        ("nats://localhost:port", "port"),
+        ("nats://localhost:99999", "ort"),
+    ],
+)
+def test_a_url_that_is_nonsense(url: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text) as raised:
+        JetStream(url, "news")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error"),
+    [
+        ((None, "news"), {}, TypeError),
+        (("nats://localhost", b"news"), {}, TypeError),
+        (("nats://localhost", "news"), {"maxlen": 1.5}, TypeError),
+        (("nats://localhost", "news"), {"maxlen": True}, TypeError),
+        (("nats://localhost", "news"), {"maxlen": 0}, ValueError),
+        (("nats://localhost", ""), {}, ValueError),
+        (("nats://localhost", "news.sport"), {}, ValueError),
+        (("nats://localhost", "news sport"), {}, ValueError),
+        (("nats://localhost", "news>"), {}, ValueError),
+    ],
+)
+def test_arguments_that_are_nonsense(arguments: Any, options: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        JetStream(*arguments, **options)
+
+
+def test_a_password_is_in_no_text() -> None:
+    stream = JetStream("nats://anna:secret@one:1,nats://token@two:2", "news")
+    assert repr(stream) == "JetStream('nats://one:1,nats://two:2', 'news')"
+
+
+async def refused(url: str, text: str, **options: Any) -> None:
+    with pytest.raises(BackplaneRefused, match=text) as raised:
+        async with opened(url, **options) as (stream, _, _):
+            await stream.publish("aa", items(1, 2))
+    assert "secret" not in str(raised.value)
+
+
+async def test_authentication_refused(tmp_path: Path) -> None:
+    with nats_server(tmp_path, "--user", "anna", "--pass", "right") as server:
+        place = f"127.0.0.1:{server.port}"
+        await refused(server.url, f"nats://{place} refuses the user, the password or the token")
+        await refused(f"nats://anna:secret@{place}", "refuses the user, the password or the token")
+        async with opened(f"nats://anna:right@{place}") as (stream, _, _):
+            await stream.publish("aa", items(1, 2))
+
+
+def configured(folder: Path, text: str) -> list[str]:
+    (folder / "nats.conf").write_text(text)
+    return ["--config", "nats.conf"]
+
+
+async def test_a_user_who_may_not(tmp_path: Path) -> None:
+    user = '{user: anna, password: secret, permissions: {publish: {deny: "news"}}}'
+    with nats_server(tmp_path, *configured(tmp_path, f"authorization: {{users: [{user}]}}")) as server:
+        await refused(f"nats://anna:secret@127.0.0.1:{server.port}", "(?i)permissions violation")
+
+
+async def test_tls_refused(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    with nats_server(tmp_path, "--tls", "--tlscert", "chain.pem", "--tlskey", "key.pem") as server:
+        await refused(server.url, "no TLS connection: .*certificate verify failed")
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        async with opened(server.url, tls=context) as (stream, epoch, start):
+            await stream.publish("aa", items(1, 2))
+            assert len(await stream.page(epoch, start, 9)) == 2
+
+
+async def test_a_server_without_tls_that_was_to_have_it(server: Engine) -> None:
+    await refused(server.url.replace("nats:", "tls:"), "no TLS connection")
+
+
+async def test_a_server_without_jetstream(tmp_path: Path) -> None:
+    with nats_server(tmp_path, "--jetstream=false") as server:
+        await refused(server.url, "has no JetStream")
+
+
+async def test_a_stream_that_keeps_nothing(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], retention=RetentionPolicy.WORK_QUEUE))
+    await refused(server.url, "the stream 'news' has the retention workqueue, not limits")
+
+
+async def test_a_stream_without_a_subject_to_publish_to(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news.>", "old.*"]))
+    await refused(server.url, "has no subject without a wildcard")
+
+
+async def test_a_stream_that_takes_no_more(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], max_msgs=1, discard="new"))
+    await refused(server.url, "refuses: maximum messages exceeded")
+
+
+async def test_a_stream_of_somebody_else_with_other_subjects(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["all.>", "app.news"]))
+        await js.publish("all.x", b"update\ndata", headers={"Nats-Msg-Id": "fastware-sse.nobody.1"})
+        async with opened(server.url) as (stream, epoch, _):
+            follower = Follower(stream, epoch, "a" * 13)
+            await stream.publish("aa", items(1, 2))
+            assert await follower.has(2) == numbers(1, 2)
+            assert stream.foreign == 1
+            await follower.stop()
+
+
+async def test_what_is_larger_than_the_server_takes(tmp_path: Path) -> None:
+    with nats_server(tmp_path, *configured(tmp_path, "max_payload: 10000")) as server:
+        async with opened(server.url) as (stream, epoch, start):
+            with pytest.raises(EntryTooLarge) as raised:
+                await stream.publish("aa", [Item(1, "update", b""), Item(2, "update", b"x" * 10_000)])
+            assert raised.value.counter == 2
+            assert await stream.page(epoch, start, 9) == []
+            await stream.publish("aa", [Item(1, "update", b""), Item(3, "update", b"x" * 9_700)])
+            assert len(await stream.page(epoch, start, 9)) == 2
+
+
+async def test_what_is_larger_than_the_stream_takes(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], max_msg_size=1000))
+    async with opened(server.url) as (stream, epoch, start):
+        with pytest.raises(EntryTooLarge):
+            await stream.publish("aa", [Item(1, "update", b""), Item(2, "update", b"x" * 1000)])
+        assert await stream.page(epoch, start, 9) == []
+
+
+async def test_a_retry_after_the_window_reads_back_what_is_there(server: Engine) -> None:
+    """The server has forgotten the messages' ids; we look into the stream."""
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], duplicate_window=0.1))
+        async with opened(server.url) as (stream, epoch, start):
+            await stream.publish("aa", items(1, 3))
+            await stream.publish("bb", items(1, 600))
+            server.freeze()
+            task = asyncio.create_task(stream.publish("aa", items(4, 9)))  # they wait in the server's socket
+            with pytest.raises(BackplaneError):
+                await task
+            server.thaw()
+            await stream.open()
+            while (await js.stream_info("news")).state.messages < 609:  # it takes them after all
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3)  # the window
+            await stream.publish("aa", items(4, 12))
+            await stream.publish("aa", items(13, 13))
+            page = await stream.page(epoch, start, 2000)
+            data = [entry.data.decode() for entry in page]
+            assert data == [*numbers(1, 3), *numbers(1, 600), *numbers(4, 13)]
+
+
+async def test_a_message_deleted_by_hand_is_no_gap(server: Engine) -> None:
+    async with direct(server) as js, opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 5))
+        await js.delete_msg("news", 3)
+        follower = Follower(stream, epoch, start)
+        assert await follower.has(4) == ["1", "2", "4", "5"]
+        assert await stream.page(epoch, start, 9) == follower.entries
+        await follower.stop()
+
+
+async def test_streams_of_a_server_share_a_connection(tmp_path: Path) -> None:
+    with reserve_port() as holder:
+        monitor = holder.getsockname()[1]
+        with nats_server(tmp_path, "--http_port", str(monitor)) as server:
+
+            async def connections() -> int:
+                url = f"http://127.0.0.1:{monitor}/connz"
+                text = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=10).read())
+                return json.loads(text)["num_connections"]
+
+            async with contextlib.AsyncExitStack() as stack:
+                followers = []
+                for number in range(5):
+                    stream, epoch, start = await stack.enter_async_context(opened(server.url, f"news{number}"))
+                    followers.append(Follower(stream, epoch, start))
+                    await stream.publish("aa", items(1, 1))
+                    await stream.page(epoch, start, 1)
+                for follower in followers:
+                    await follower.has(1)
+                    await follower.stop()
+                assert await connections() == 1
+            while await connections():
+                await asyncio.sleep(0.01)
+
+
+async def test_readers_leave_no_consumers_behind(server: Engine) -> None:
+    async with direct(server) as js, opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 100))
+        pages = await asyncio.gather(*(stream.page(epoch, start, 50) for _ in range(20)))
+        assert {len(page) for page in pages} == {50}
+        assert (await js.stream_info("news")).state.consumer_count == 0
+
+
+async def test_a_stream_that_lived_in_memory_is_another_after_a_restart(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], storage="memory"))
+    async with opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 3))
+        server.kill()
+        with pytest.raises(BackplaneError):
+            await stream.last()
+        server.start()
+        await stream.open()
+        assert await stream.epoch() != epoch
+        with pytest.raises(PositionLost):
+            await stream.page(epoch, start, 9)

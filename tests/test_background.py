@@ -1,0 +1,205 @@
+"""The background thread: as long as it has users, and not a moment longer."""
+
+import asyncio
+import os
+import threading
+from contextvars import ContextVar, copy_context
+
+import pytest
+from support import run_python
+
+from fastware_sse import _background
+
+
+class User:
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.finished = self.cancelled = self.left = False
+        self.names: set[str] = set()
+
+    async def run(self) -> None:
+        self.names = {variable.name for variable in copy_context()}
+        self.began.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self.cancelled = True
+
+    async def finish(self) -> None:
+        assert not self.cancelled
+        await asyncio.sleep(0)
+        self.finished = True
+
+    async def leave(self) -> None:
+        assert self.finished and self.cancelled
+        self.left = True
+
+
+def thread() -> threading.Thread | None:
+    found = [thread for thread in threading.enumerate() if thread.name == "fastware_sse backplane"]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def test_it_comes_with_the_first_user_and_goes_with_the_last() -> None:
+    assert thread() is None
+    first, second = User(), User()
+    loop = _background.enter(first)
+    assert _background.enter(second) is loop and _background.enter(first) is loop
+    assert first.began.wait(10) and second.began.wait(10)
+    _background.end(first, wait=True)
+    assert first.left and not second.cancelled and thread() is not None
+    _background.end(second, wait=True)
+    assert second.finished and second.cancelled and thread() is None and loop.is_closed()
+    _background.end(second, wait=True)
+    assert _background.submit(second, second.finish) is None
+
+    third = User()
+    assert _background.enter(third) is not loop
+    assert third.began.wait(10)
+    _background.end(third, wait=True)
+
+
+def test_many_threads_enter_and_end_at_the_same_time() -> None:
+    users = [User() for _ in range(200)]
+
+    def come_and_go(mine: list[User]) -> None:
+        for user in mine:
+            _background.enter(user)
+            _background.end(user, wait=True)
+
+    threads = [threading.Thread(target=come_and_go, args=(users[at::8],)) for at in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+    assert all(user.finished for user in users)
+    assert thread() is None
+
+
+def test_it_keeps_no_context_of_whoever_came_first() -> None:
+    ContextVar[str]("variable").set("of a request")
+    user = User()
+    _background.enter(user)
+    assert user.began.wait(10)
+    assert "variable" not in user.names
+    _background.end(user, wait=True)
+
+
+def test_one_that_does_not_finish_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(User):
+        async def finish(self) -> None:
+            await asyncio.sleep(2)
+            await super().finish()
+
+    monkeypatch.setattr(_background, "_END_LIMIT", 0.05)
+    user = Slow()
+    _background.enter(user)
+    _background.end(user, wait=True)
+    monkeypatch.setattr(_background, "_END_LIMIT", 10)
+    assert thread() is not None
+    thread().join(10)
+    assert thread() is None
+
+
+USERS = """
+import asyncio, sys, threading
+from fastware_sse import _background
+
+class User:
+    async def run(self):
+        await asyncio.get_running_loop().create_future()
+
+    async def finish(self):
+        await asyncio.get_running_loop().getaddrinfo("localhost", 1)  # by a thread that is started for it
+        print("finished", flush=True)
+
+    async def leave(self):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    "end", ["", "sys.exit(0)", "threading.Thread(target=_background.enter, args=(User(),)).start()"]
+)
+def test_all_users_finish_before_the_interpreter_ends(end: str) -> None:
+    code = f"{USERS}\n_background.enter(User())\n_background.enter(User())\n{end}"
+    assert run_python(code).stdout.count("finished") == (3 if "Thread" in end else 2)
+
+
+def test_a_process_of_multiprocessing_lets_them_finish_too() -> None:
+    code = f"""{USERS}
+def child():
+    _background.enter(User())
+
+if __name__ == "__main__":
+    import multiprocessing
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(20)
+    assert process.exitcode == 0
+"""
+    assert run_python(code, PYTHONWARNINGS="ignore").stdout == "finished\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_the_child_of_a_fork_starts_over_and_touches_nothing_of_the_parents() -> None:
+    code = f"""{USERS}
+import gc, os, time
+
+class Reader(User):
+    # A connection of the parent's: what the child does when it ends must not reach the selector that both have.
+    async def run(self):
+        self.read, write = os.pipe()
+        self.ours, theirs = __import__("socket").socketpair()
+        self.theirs = theirs
+        reader, writer = await asyncio.open_connection(sock=self.ours)
+        while True:
+            self.heard = await reader.readline()
+
+    async def finish(self):
+        pass
+
+parent = Reader()
+parent.heard = b""
+_background.enter(parent)
+while not hasattr(parent, "theirs"):
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    user = User()
+    assert _background.submit(parent, parent.finish) is None
+    _background.enter(user)
+    gc.collect()
+    sys.exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+parent.theirs.sendall(b"still there\\n")
+deadline = time.monotonic() + 10
+while parent.heard != b"still there\\n":
+    assert time.monotonic() < deadline
+    time.sleep(0.001)
+print("heard", flush=True)
+"""
+    assert run_python(code, PYTHONWARNINGS="ignore").stdout == "finished\nheard\n"
+
+
+def test_a_lock_that_was_held_while_another_thread_forked_is_free_in_the_child() -> None:
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with _background._lock:
+            held.set()
+            done.wait(10)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(10)
+    lock = _background._lock
+    try:
+        _background.forget()
+        assert _background._lock is not lock
+        assert _background._lock.acquire(timeout=1)
+        _background._lock.release()
+    finally:
+        done.set()
+        holder.join()
