@@ -655,7 +655,7 @@ static void whoever_is_attached_reads_on_where_its_reader_stands(void)
     put_many(hub, 400, 50);
     fw_hub_join(hub, &behind->reader, 1);
     put_many(hub, 10, 50);
-    id.position = 2;
+    id.position.low = 2;
     CHECK_EQ(fw_hub_resume(hub, &back->reader, 1, &id), FW_JOIN_RESUMED);
     for (size_t i = 1; i < 5; i++)
         attach(fanout, &crowd[i], i % 2, 0, 0);

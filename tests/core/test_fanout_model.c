@@ -132,7 +132,7 @@ static void come(struct person *person)
     if (below(3) != 0) {
         fw_hub_join(hub, &viewer->reader, weight);
     } else {
-        id.position = below(2) == 0 ? below(published.head + 1) : published.head - below(published.head + 1) % 20;
+        id.position.low = below(2) == 0 ? below(published.head + 1) : published.head - below(published.head + 1) % 20;
         fw_hub_resume(hub, &viewer->reader, weight, &id);
     }
     viewer->next = viewer->reader.sequence;
