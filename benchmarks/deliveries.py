@@ -16,6 +16,7 @@ from contestants import (
     FASTAPI,
     FLOOR,
     LITESTAR,
+    MERCURE,
     MOUNTED,
     NCHAN,
     ORIGINAL,
@@ -144,7 +145,8 @@ def burst(scale: Scale) -> list[Line | Table]:
 
 
 def yielding(scale: Scale) -> list[Line | Table]:
-    contestants = DIRECT + on("uvicorn", ORIGINAL, ALONE) + on("granian", ORIGINAL, ALONE) + OUTSIDE + PEERS
+    contestants = DIRECT + on("uvicorn", ORIGINAL, ALONE) + on("granian", ORIGINAL, ALONE) + OUTSIDE
+    contestants += on("Go", MERCURE) + on("Rust", AXUM)
     found = measure(contestants, scale.clients, BURST, scale.burst_rounds, lambda server: server.burst(BURST, True))
     what = f"server CPU per delivery, burst of {BURST} with a turn after each to {scale.clients:,} clients"
     shown = table(

@@ -42,7 +42,7 @@ class Server(Process):
         """What is to be done once the port is known."""
 
     def _wait_until_up(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self.process.poll() is None:
             with suppress(ConnectionError):
                 self.pid = self.status().get("pid", self.pid)  # of the worker, where there is one

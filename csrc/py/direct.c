@@ -86,9 +86,9 @@ static struct Attached *take_out(Client *client)
     struct Attached *attached = client->attached;
     client->attached = NULL;
     if (client->bridge->direct != NULL) { /* else the fan-out was the parent's */
-        client->events += attached->direct.events;
-        client->bytes += attached->direct.bytes;
         fw_fanout_detach(client->bridge->direct->fanout, &attached->direct);
+        client->events += attached->direct.events; /* with the rest */
+        client->bytes += attached->direct.bytes;
     }
     return attached;
 }

@@ -543,6 +543,28 @@ static void a_socket_that_takes_nothing_is_noted(void)
     close_both(hub, fanout);
 }
 
+/* A laggard whose socket has taken all that it was given waits for us. */
+static void a_socket_that_waits_for_us_is_not_stuck(void)
+{
+    struct fw_hub *hub = open_hub(0, 0);
+    struct fw_fanout *fanout = open_fanout(hub);
+    fw_hub_join(hub, &crowd[0].reader, 1);
+    attach(fanout, &crowd[0], true, 1, 0);
+    stuff(&crowd[0]);
+    put(hub, 50);
+    run(hub, fanout, 0);
+    put(hub, 50);
+    unstuff(&crowd[0]);
+    fw_fanout_ready(fanout, 0);
+    CHECK_EQ(fw_fanout_laggards(fanout), 1);
+    fw_fanout_expire(fanout, 100);
+    CHECK(fw_fanout_note(fanout) == NULL);
+    catch_up(hub, fanout, crowd, 1);
+    CHECK_EQ(crowd[0].next, 2);
+    go(hub, fanout, &crowd[0]);
+    close_both(hub, fanout);
+}
+
 static void a_broken_socket_is_noted(void)
 {
     struct fw_hub *hub = open_hub(LAG, 0);
@@ -566,7 +588,9 @@ static void a_broken_socket_is_noted(void)
     CHECK(fw_fanout_note(fanout) == &crowd[1].direct && crowd[1].direct.note == FW_NOTE_BROKEN);
     CHECK(fw_fanout_note(fanout) == NULL);
     CHECK(is_readable(fanout));
+    reset_sends();
     fw_fanout_ready(fanout, 0);
+    CHECK_EQ(sends.calls, 0);
     CHECK(!is_readable(fanout)); /* a hang-up cannot be masked */
     CHECK(fw_fanout_note(fanout) == &crowd[2].direct && crowd[2].direct.note == FW_NOTE_BROKEN);
     int errors[] = {EPIPE, ECONNRESET, ENOBUFS, EBADF};
@@ -864,6 +888,24 @@ static void a_heartbeat_goes_to_an_idle_group(void)
     close_both(hub, fanout);
 }
 
+static void a_heartbeat_wanted_in_mid_pass_follows_it(void)
+{
+    struct fw_hub *hub = open_hub(LAG, 0);
+    struct fw_fanout *fanout = open_fanout(hub);
+    for (size_t i = 0; i < 2; i++)
+        arrive(hub, fanout, &crowd[i], true);
+    put(hub, 50);
+    CHECK_EQ(fw_fanout_pass(fanout, 1, SIZE_MAX, 0), FW_PASS_MORE);
+    fw_fanout_beat(fanout);
+    run(hub, fanout, 0);
+    for (size_t i = 0; i < 2; i++) {
+        watch_all(&crowd[i]);
+        CHECK(crowd[i].next == 1 && crowd[i].heartbeats == 1);
+        go(hub, fanout, &crowd[i]);
+    }
+    close_both(hub, fanout);
+}
+
 static void those_who_wait_can_be_endangered(void)
 {
     struct fw_hub *hub = open_hub(LAG, 0);
@@ -1035,6 +1077,7 @@ int main(void)
     RUN(a_group_that_is_pruned_in_mid_pass_gets_its_window);
     RUN(a_broken_group_is_mended_without_members);
     RUN(a_socket_that_takes_nothing_is_noted);
+    RUN(a_socket_that_waits_for_us_is_not_stuck);
     RUN(a_broken_socket_is_noted);
     RUN(closing_ends_each_client_behind_its_last_event);
     RUN(the_end_of_many_is_bounded_too);
@@ -1045,6 +1088,7 @@ int main(void)
     RUN(a_detached_client_is_owed_what_it_was_not_sent);
     RUN(a_detached_client_may_be_attached_again);
     RUN(a_heartbeat_goes_to_an_idle_group);
+    RUN(a_heartbeat_wanted_in_mid_pass_follows_it);
     RUN(those_who_wait_can_be_endangered);
     RUN(two_groups_of_one_hub_are_two);
     RUN(a_rest_outlives_the_fanout);

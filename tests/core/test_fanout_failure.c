@@ -30,10 +30,16 @@ static bool is_to_fail(void)
     return fails;
 }
 
+static void (*meanwhile)(void); /* at the next allocation, once */
+
 static bool in_epoll; /* the calls that fail are those of epoll_ctl */
 
 void *__wrap_fw_alloc(size_t size)
 {
+    void (*act)(void) = meanwhile;
+    meanwhile = NULL;
+    if (act != NULL)
+        act();
     return !in_epoll && is_to_fail() ? NULL : __real_fw_alloc(size);
 }
 
@@ -179,9 +185,37 @@ static void whichever_socket_cannot_be_watched(void)
     nobody_gets_a_gap();
 }
 
+static void the_group_is_pruned(void)
+{
+    CHECK_EQ(put_many(hub, 10, 50), 2);
+}
+
+/* Between the look at what waits and the move over it. Nobody may be sent twice what it is owed then. */
+static void a_group_may_break_while_its_window_is_made(void)
+{
+    hub = open_hub(10, 0);
+    fanout = open_fanout(hub);
+    hub->group = (struct fw_limits){20, 0};
+    for (size_t i = 0; i < 2; i++)
+        arrive(hub, fanout, &viewers[i], i);
+    put_many(hub, 15, 50);
+    meanwhile = the_group_is_pruned;
+    while (fw_fanout_pass(fanout, 1, SIZE_MAX, 0) != FW_PASS_IDLE)
+        check_fanout(fanout);
+    CHECK(meanwhile == NULL);
+    for (size_t i = 0; i < 2; i++) {
+        CHECK_EQ(fw_fanout_note(fanout)->note, FW_NOTE_ENDED);
+        watch_all(&viewers[i]);
+        CHECK_EQ(viewers[i].next, 20);
+        go(hub, fanout, &viewers[i]);
+    }
+    close_both(hub, fanout);
+}
+
 int main(void)
 {
     RUN(whatever_allocation_fails);
     RUN(whichever_socket_cannot_be_watched);
+    RUN(a_group_may_break_while_its_window_is_made);
     return 0;
 }

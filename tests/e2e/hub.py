@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from client import LIMIT, Response
@@ -66,6 +67,17 @@ class Hub:
 
 async def saw(streams: list[Response], text: str) -> None:
     """Wait until each has got the event `text`."""
-    marker = f"data: {text}\n".encode()
     for stream in streams:
-        await stream.until(lambda stream=stream: any(marker in chunk for chunk in stream.chunks[-4:]))
+        await stream.until(found(stream, f"data: {text}\n".encode()))
+
+
+def found(stream: Response, marker: bytes) -> Callable[[], bool]:
+    """A condition: a chunk with `marker` in it has come. Each chunk is looked at once."""
+    looked_at = 0
+
+    def condition() -> bool:
+        nonlocal looked_at
+        begin, looked_at = looked_at, len(stream.chunks)
+        return any(marker in chunk for chunk in stream.chunks[begin:])
+
+    return condition

@@ -9,7 +9,6 @@ import socket
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -114,6 +113,8 @@ def descriptors() -> int:
 
 @each_pair
 async def test_churn(loop: str, http: str) -> None:
+    with serving(loop, http):
+        pass  # the first loop of libuv's in a process opens a pipe for good
     before = descriptors()
     with serving(loop, http) as site:
         publisher = Publisher(site)
@@ -128,8 +129,8 @@ async def test_churn(loop: str, http: str) -> None:
 
 
 RATE = 10_000  # events a second, of a thread
-RESETS = 200  # a second
-SECONDS = 3
+PACE = 200  # connections a second that are reset
+RESETS = 600
 
 
 class Resetting:
@@ -138,14 +139,12 @@ class Resetting:
     def __init__(self, port: int, chance: random.Random) -> None:
         self.port = port
         self.chance = chance
-        self.number = 0
 
-    async def run(self, until: float) -> None:
+    async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            while (now := time.monotonic()) < until:
+            for _ in range(RESETS):
                 group.create_task(self.visit())
-                self.number += 1
-                await asyncio.sleep(max(0, now + 1 / RESETS - time.monotonic()))
+                await asyncio.sleep(1 / PACE)
 
     async def visit(self) -> None:
         loop = asyncio.get_running_loop()
@@ -172,18 +171,14 @@ async def test_no_byte_of_a_connection_that_was_reset_comes_to_another(kind: Kin
         staying = await hub.open(3)
         await hub.until(connected=3, direct=3)
         await hub.ask(flow=RATE)
-        end = time.monotonic() + SECONDS
-        resetting = Resetting(server.port, chance)
-        task = asyncio.create_task(resetting.run(end))
-        visits = 0
-        while time.monotonic() < end:
+        resetting = asyncio.create_task(Resetting(server.port, chance).run())
+        while not resetting.done():
             await hub.ask()  # a connection of an ordinary request, and one of a stream
             [stream] = await hub.open(1)
             await stream.until(lambda stream=stream: stream.size > 100)
             assert len(numbers(stream.body)) > 0
             chance.choice([Wire.close, Wire.reset])(stream.connection)
-            visits += 1
-        await task
+        await resetting
         await hub.ask(stop=True)
         number = (await hub.until(connected=3, direct=3))["number"]
         await hub.close()
@@ -193,5 +188,3 @@ async def test_no_byte_of_a_connection_that_was_reset_comes_to_another(kind: Kin
             stream.connection.close()
         await hub.until(connected=0, direct=0, at_most=before)
         server.assert_no_complaint()
-        print(f"{number} events, {resetting.number} resets, {visits} visits")
-        assert number > RATE and resetting.number > RESETS

@@ -17,7 +17,7 @@ from servers import DIRECT, Kind, Server, running
 pytestmark = pytest.mark.e2e
 
 CLIENTS = 200
-TEXTS = [f"{number} ".ljust(8 + number % 90 + (number % 250 == 0) * 5000, "ü") for number in range(1000)]
+TEXTS = [f"{number} ".ljust(6 + number % 30 + (number % 250 == 0) * 5000, "ü") for number in range(1000)]
 
 ATTACHING = ["bare", "starlette", "fastapi", "fastware", "fastware-stream", "passing", "gzip", "foreign"]
 CHANGING = ["gzip-forced", "rewriting"]

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from client import Connection
-from hub import numbers
+from hub import found, numbers
 from in_process import PAIRS, Site, serving, until
 
 from fastware_sse import Broadcaster
@@ -84,7 +84,7 @@ async def test_one_in_a_hundred_has_stopped_for_good(loop: str, http: str) -> No
             site.broadcast(*(f"{number}{pad}" for number in range(start, start + 30)))
             marker = f"data: {start + 29}.".encode()
             for stream in reading:
-                await stream.until(lambda stream=stream, marker=marker: marker in b"".join(stream.chunks[-2:]))
+                await stream.until(found(stream, marker))
         await site.until(connected=297, pruned=3, log_events=0, log_bytes=0)
         for stream in reading:
             assert numbers(stream.body, pad) == range(600)
@@ -93,7 +93,7 @@ async def test_one_in_a_hundred_has_stopped_for_good(loop: str, http: str) -> No
         assert set(reasons) <= {"pruned", "send_timeout"} and len(reasons) == 3
         site.broadcast(f"600{pad}")
         for stream in reading:
-            await stream.until(lambda stream=stream: b"data: 600." in stream.chunks[-1])
+            await stream.until(found(stream, b"data: 600."))
             stream.connection.close()
         for stream in stopped:
             stream.connection.close()

@@ -28,8 +28,15 @@ struct Hub {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Members {
-    Item { action: &'static str, price: f64, item: &'static str, by: &'static str },
-    Text { text: String },
+    Item {
+        action: &'static str,
+        price: f64,
+        item: &'static str,
+        by: &'static str,
+    },
+    Text {
+        text: String,
+    },
 }
 
 #[derive(Serialize)]
@@ -44,18 +51,32 @@ impl Hub {
     /// The usual item, or `size` characters of text.
     fn send(&self, ts: u64, size: usize) {
         let members = if size > 0 {
-            Members::Text { text: "x".repeat(size) }
+            Members::Text {
+                text: "x".repeat(size),
+            }
         } else {
-            Members::Item { action: "created", price: 1249.25, item: "espresso machine 2", by: "anna.meyer" }
+            Members::Item {
+                action: "created",
+                price: 1249.25,
+                item: "espresso machine 2",
+                by: "anna.meyer",
+            }
         };
-        let payload = Payload { seq: self.next.fetch_add(1, Ordering::Relaxed), ts, members };
+        let payload = Payload {
+            seq: self.next.fetch_add(1, Ordering::Relaxed),
+            ts,
+            members,
+        };
         let text = serde_json::to_string(&payload).unwrap();
         let _ = self.sender.send(text.into()); // nobody need listen
     }
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64
 }
 
 type Shared = State<Arc<Hub>>;
@@ -63,7 +84,10 @@ type Shared = State<Arc<Hub>>;
 async fn events(hub: Shared) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
     let texts = BroadcastStream::new(hub.sender.subscribe());
     // A client that has fallen behind by more than the channel holds goes on behind the gap.
-    Sse::new(texts.filter_map(|text| text.ok().map(|text| Ok(Event::default().event("update").data(&*text)))))
+    Sse::new(texts.filter_map(|text| {
+        text.ok()
+            .map(|text| Ok(Event::default().event("update").data(&*text)))
+    }))
 }
 
 async fn status(hub: Shared) -> String {
@@ -106,8 +130,14 @@ async fn burst(hub: Shared, Query(asked): Query<Burst>) -> &'static str {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<()> {
-    let port: u16 = std::env::args().nth(1).and_then(|text| text.parse().ok()).expect("a port");
-    let hub = Arc::new(Hub { sender: broadcast::Sender::new(CAPACITY), next: AtomicU32::new(100_000) });
+    let port: u16 = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .expect("a port");
+    let hub = Arc::new(Hub {
+        sender: broadcast::Sender::new(CAPACITY),
+        next: AtomicU32::new(100_000),
+    });
     let app = Router::new()
         .route("/events", get(events))
         .route("/status", get(status))
@@ -117,6 +147,8 @@ async fn main() -> std::io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(([127, 0, 0, 1], port).into())?;
-    let listener = socket.listen(4096)?.tap_io(|stream| stream.set_nodelay(true).unwrap());
+    let listener = socket
+        .listen(4096)?
+        .tap_io(|stream| stream.set_nodelay(true).unwrap());
     axum::serve(listener, app).await
 }
