@@ -84,7 +84,7 @@ async def test_one_in_a_hundred_has_stopped_for_good(loop: str, http: str) -> No
     pad = "." * 400
     with serving(loop, http, send_buffer=16384) as site:
         site.broadcaster = Broadcaster(64, strict=False, on_disconnect=lambda client: reasons.append(client.reason))
-        site.options = {"send_timeout": 3.0}  # the clients share their thread with each other, and their process
+        site.options = {"send_timeout": 2.0}  # the clients share their thread with each other, and their process
         reading = await site.open(297)
         stopped = [await site.open_stuck() for _ in range(3)]
         await site.until(direct=300)
