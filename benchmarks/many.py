@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contestants import ALONE, AXUM, DIRECT, FLOOR, NCHAN, ORIGINAL, Contestant, on
+from contestants import AXUM, DIRECT, ORIGINAL, OUTSIDE, Contestant, on
 from result import Line, Table
 from scale import Scale
 from server import Server
@@ -13,8 +13,7 @@ SECONDS = 2
 
 
 def many(scale: Scale) -> list[Line | Table]:
-    contestants = DIRECT[:1] + on("uvicorn", ORIGINAL, ALONE)
-    contestants += on("nginx", NCHAN) + on("Rust", AXUM) + on("C", FLOOR)
+    contestants = DIRECT[:1] + on("uvicorn", ORIGINAL) + OUTSIDE + on("Rust", AXUM)
     sizes = (scale.many, scale.most)
     found = [_measure(contestants, clients, scale.many_rounds) for clients in sizes]
     columns = [""]

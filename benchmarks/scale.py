@@ -18,7 +18,7 @@ class Scale:
     storms: int = 2
     slow_clients: int = 500  # the stuck ones among them
     slow_seconds: int = 7
-    stopped_rounds: int = 2
+    stopped_rounds: int = 3
     exits: int = 3
     load_streams: int = 20_000
     load_events: int = 100_000  # for each stream

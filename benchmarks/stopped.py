@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from statistics import median
 
 from client import listening, open_streams
-from contestants import ALONE, DIRECT, ORIGINAL, Contestant, on
+from contestants import DIRECT, ORIGINAL, Contestant, on
 from deliveries import RATE
 from result import Line, Table, at_most
 from running import running
@@ -22,7 +22,7 @@ WINDOW = 150
 
 def stopped(scale: Scale) -> list[Line | Table]:
     """Each contestant without stopped clients, then with them; the next contestant; and all of it again."""
-    contestants = DIRECT[:1] + on("uvicorn", ORIGINAL, ALONE)
+    contestants = DIRECT[:1] + on("uvicorn", ORIGINAL)
     stuck = scale.clients // 100
     without, among = defaultdict[Contestant, list[float]](list), defaultdict[Contestant, list[float]](list)
     with running(contestants) as servers:

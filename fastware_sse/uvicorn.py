@@ -38,7 +38,10 @@ _log = logging.getLogger("fastware_sse")
 
 
 class _Direct:
-    """To be mixed in before uvicorn's class. Its own names begin with sse."""
+    """To be mixed in before uvicorn's class. Its own names begin with sse, and have places of their own: in the dict
+    of uvicorn's object they would make it grow by more than a kilobyte."""
+
+    __slots__ = ("_sse_entry", "_sse_stash", "sse_owner")
 
     # Of uvicorn's class
     app: Any
@@ -47,12 +50,13 @@ class _Direct:
     loop: Any
     transport: Any
 
-    sse_owner: Offer | None = None  # the stream that owns the open response
-    _sse_stash = b""  # what the client has sent meanwhile: answered in the middle of a stream, it would break it
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._sse_entry = self.app = Entry(self.app, self)
+        self.sse_owner: Offer | None = None  # the stream that owns the open response
+        self._sse_stash = (
+            b""  # what the client has sent meanwhile: answered in the middle of a stream, it would break it
+        )
 
     def data_received(self, data: bytes) -> None:
         if self.sse_owner is None:

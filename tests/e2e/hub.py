@@ -65,6 +65,13 @@ class Hub:
         return [await each.send("GET", self.target, headers=headers).head() for each in connections]
 
 
+def without_foreign(body: bytes) -> bytes:
+    """Without the comments of apps/foreign.py, which are all there and in order."""
+    comments = [int(number) for number in re.findall(rb": foreign (\d+)\n\n", body)]
+    assert comments == list(range(len(comments)))
+    return re.sub(rb": foreign \d+\n\n", b"", body)
+
+
 async def saw(streams: list[Response], text: str) -> None:
     """Wait until each has got the event `text`."""
     for stream in streams:

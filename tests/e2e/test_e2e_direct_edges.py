@@ -303,14 +303,18 @@ async def test_a_burst_beyond_buffer_size_prunes_nobody_who_reads(loop: str, htt
 
 
 @each_pair
-async def test_a_large_beginning_for_a_client_that_stalls(loop: str, http: str) -> None:
-    """8 MB of initial events; what is broadcast meanwhile comes behind them."""
-    with serving(loop, http) as site:
-        initial = [("message", f"{number}".ljust(100_000, "x")) for number in range(80)]
+@pytest.mark.parametrize(("count", "size", "send_buffer"), [(80, 100_000, 0), (3, 20_000, 8192)])
+async def test_a_beginning_larger_than_the_socket_takes(
+    loop: str, http: str, count: int, size: int, send_buffer: int
+) -> None:
+    """8 MB, with which the server lets the stream wait, and less. What is broadcast comes behind what is buffered."""
+    with serving(loop, http, send_buffer=send_buffer) as site:
+        initial = [("message", f"{number}".ljust(size, "x")) for number in range(count)]
         site.options = {"initial": initial}
         stalled = await site.open_stuck()
         site.broadcast(*range(100))
-        await site.ping()
+        for _ in range(10):
+            await site.ping()
         assert site.broadcaster.stats()["direct"] == 0
         stalled.connection.read_on()
         await saw([stalled], "99")
@@ -423,7 +427,46 @@ async def test_a_broadcaster_may_opt_out(loop: str, http: str) -> None:
         await site.nothing_is_left()
 
 
-# Apps and processes that fail.
+# Apps and processes that fail, or do what nobody else does.
+
+
+@each_pair
+@pytest.mark.parametrize(
+    ("status", "header"),
+    [
+        (203, (b"x-any", b"thing")),
+        (200, (b"content-type", b"text/plain")),
+        (200, (b"content-encoding", b"br")),
+        (200, (b"content-length", b"%d" % len(OPENING + frame("0") + frame("1")))),
+    ],
+)
+async def test_an_app_that_changes_the_head_alone(loop: str, http: str, status: int, header: Any) -> None:
+    """It may mean something else by the bytes than a stream of events."""
+    with serving(loop, http) as site:
+
+        async def changing(scope: Any, receive: Any, send: Any) -> None:
+            async def change(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    kept = [pair for pair in message["headers"] if pair[0] != header[0]]
+                    message = message | {"status": status, "headers": [*kept, header]}
+                await send(message)
+
+            await site.stream(scope, receive, change)
+
+        site.app = changing
+        connection = await site.connect()
+        stream = await connection.send("GET", "/").head()
+        await site.until(connected=1)
+        await site.ping()
+        assert site.broadcaster.stats()["direct"] == 0
+        site.broadcast(0, 1)
+        site.broadcaster.close()
+        await stream.end()
+        assert (stream.status, stream.headers[header[0].decode()]) == (status, header[1].decode())
+        assert numbers(stream.body) == range(2)
+        await pong(connection)
+        connection.close()
+        await site.nothing_is_left()
 
 
 class Interrupted:

@@ -6,12 +6,11 @@ direct way, and nobody but stats() can tell.
 
 import asyncio
 import random
-import re
 import zlib
 
 import pytest
 from client import Response, Wire
-from hub import OPENING, Hub, frame, saw
+from hub import OPENING, Hub, frame, saw, without_foreign
 from servers import DIRECT, Kind, Server, running
 
 pytestmark = pytest.mark.e2e
@@ -35,9 +34,7 @@ def plain(way: str, stream: Response) -> bytes:
     if way == "rewriting":
         body = body.replace(b"\n: rewritten\n\n", b"\n\n")
     if way == "foreign":
-        comments = [int(number) for number in re.findall(rb": foreign (\d+)\n\n", body)]
-        assert comments == list(range(len(comments)))
-        body = re.sub(rb": foreign \d+\n\n", b"", body)
+        body = without_foreign(body)
     return body.removeprefix(OPENING)
 
 

@@ -5,13 +5,13 @@ A way's framework is imported with its first request.
 
 import asyncio
 import functools
-import itertools
 import json
 import os
-import random
 import sys
 import threading
 import time
+
+from foreign import foreign
 
 from fastware_sse import Broadcaster, sse_route
 from fastware_sse.asgi import EventStream
@@ -100,31 +100,6 @@ async def rewriting(scope, receive, send):
     await bare(scope, receive, rewrite)
 
 
-async def foreign(scope, receive, send):
-    """Sends numbered comments of its own between those of the stream, from a task of its own."""
-    sender = None
-
-    async def send_comments():
-        for number in itertools.count():
-            await asyncio.sleep(random.uniform(0.01, 0.05))
-            await send({"type": "http.response.body", "body": b": foreign %d\n\n" % number, "more_body": True})
-
-    async def pass_on(message):
-        nonlocal sender
-        if sender is not None and not message.get("more_body"):
-            sender.cancel()
-            await asyncio.wait({sender})
-        await send(message)
-        if sender is None and message["type"] == "http.response.body" and message.get("more_body"):
-            sender = asyncio.create_task(send_comments())
-
-    try:
-        await bare(scope, receive, pass_on)
-    finally:
-        if sender is not None:
-            sender.cancel()
-
-
 WAYS = {
     "bare": lambda: bare,
     "starlette": starlette,
@@ -135,7 +110,7 @@ WAYS = {
     "gzip": compressing,
     "gzip-forced": lambda: compressing(exclude_content_types=()),
     "rewriting": lambda: rewriting,
-    "foreign": lambda: foreign,
+    "foreign": lambda: foreign(bare, 0.01, 0.05),
 }
 
 
