@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+import backplane
 import connections
 import deliveries
 import exit_time
@@ -47,6 +48,7 @@ def measurements(scale: Scale) -> dict[str, Callable[[], list[Line | Table]]]:
         "connections": partial(connections.connections, scale),
         "slow": partial(slow.slow, scale),
         "exit": partial(exit_time.exit_time, scale),
+        "backplane": partial(backplane.backplane, scale),
     }
 
 
