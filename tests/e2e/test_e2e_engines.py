@@ -193,7 +193,9 @@ async def test_a_stream_that_was_deleted_and_made_anew_is_another(server: Any) -
             assert not await stream.covers(epoch, position)
             with pytest.raises(PositionLost):
                 await stream.page(epoch, position, 10)
-            assert isinstance(await Follower(stream, epoch, position).error(), PositionLost)
+            follower = Follower(stream, epoch, position)
+            assert isinstance(await follower.error(), PositionLost)
+            assert follower.entries == []
         assert [entry.data.decode() for entry in await stream.page(other, await _start(stream), 9)] == numbers(4, 9)
 
 
@@ -232,7 +234,9 @@ async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> No
             assert not await stream.covers(epoch, position)
             with pytest.raises(PositionLost):
                 await stream.page(epoch, position, 10)
-            assert isinstance(await Follower(stream, epoch, position).error(), PositionLost)
+            follower = Follower(stream, epoch, position)
+            assert isinstance(await follower.error(), PositionLost)
+            assert follower.entries == []
         assert await stream.covers(epoch, page[7].position)
         assert await stream.page(epoch, page[7].position, 10) == page[8:]
         assert await stream.last() == page[-1].position
