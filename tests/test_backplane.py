@@ -410,6 +410,18 @@ async def test_one_that_is_collected_publishes_what_is_left_and_goes() -> None:
     assert server.last == 1 and engine.closed == 1
 
 
+async def test_one_that_is_initialised_again_leaves_its_first_stream() -> None:
+    first, second = Server(), Server()
+    broadcaster = on(first)
+    broadcaster.broadcast("message", "to the first")
+    broadcaster.__init__(strict=False, backplane=Memory(second))
+    assert first.last == 1 and not _background.users()
+    broadcaster.broadcast("message", "to the second")
+    await until(lambda: second.last == 1)
+    broadcaster.close()
+    assert first.last == 1
+
+
 async def test_one_engine_of_two_broadcasters_is_left_with_the_second() -> None:
     server = Server()
     engine = Memory(server)
