@@ -23,6 +23,7 @@ __all__ = ["Broadcaster", "sse_route"]
 
 Hook = Callable[[Client], object]
 
+
 class Broadcaster(_core.Broadcaster):
     """Manages SSE clients and broadcasts typed events to all of them.
 
