@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 import attached
+import backplane
 import building
 import connections
 import deliveries
@@ -59,6 +60,7 @@ def measurements(scale: Scale) -> dict[str, Callable[[], list[Line | Table]]]:
         "slow": partial(slow.slow, scale),
         "stopped": partial(stopped.stopped, scale),
         "exit": partial(exit_time.exit_time, scale),
+        "backplane": partial(backplane.backplane, scale),
     }
 
 

@@ -27,6 +27,8 @@ class BroadcasterCollector(Collector):
 
     def collect(self):
         for name, value in self.broadcaster.stats().items():
+            if name == "backplane":
+                continue  # not a number
             family = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
             yield family(f"sse_{CLEARER.get(name, name)}", f"{name!r} of stats()", value=value)
 

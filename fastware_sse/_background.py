@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _lock = threading.RLock()  # held for moments; again by a signal handler, or by the collector
 _background: Background | None = None
+_is_over = False  # the interpreter ends
 
 
 class User(Protocol):
@@ -87,9 +88,14 @@ class Background:
 
 
 def enter(user: User) -> asyncio.AbstractEventLoop:
-    """The loop, on which `user` runs from now on; from any thread, as everything below."""
+    """The loop, on which `user` runs from now on; from any thread, as everything below.
+
+    Raises RuntimeError where the interpreter ends.
+    """
     global _background
     with _lock:
+        if _is_over:
+            raise RuntimeError("the interpreter ends: nothing can be published any more")
         if _background is None:
             _background = Background()
             _background.thread.start()
@@ -141,6 +147,8 @@ def _remove(background: Background, user: User) -> None:
 
 
 def _exit() -> None:
+    global _is_over
+    _is_over = True
     background = _background
     if background is not None:
         with _lock:

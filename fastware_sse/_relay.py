@@ -42,7 +42,7 @@ class Relay:
         self._epoch: str | None = None  # None before the first contact
         self._position = ""  # of the last entry read
         self._known = asyncio.Event()  # there was a first contact
-        self._contact = asyncio.Event()  # its stream is there, as far as we know
+        self._contact = asyncio.Event()  # its stream was found, and is there as far as we know
         self._outage = Outage(backplane)
         self._pages = Pages(backplane, "", self._outage)
         self._publisher = Publisher(backplane, self._outbox, self._outage, self._contact, self._find_again)
@@ -150,7 +150,6 @@ class Relay:
                     self._outage.begin("reading", error)
             finally:
                 self._reading = None
-                self._contact.clear()
                 if steady is not None:
                     steady.cancel()
             await backoff.wait()
@@ -179,7 +178,6 @@ class Relay:
     def _rebase(self, epoch: str, position: str, reason: str | None) -> None:
         if reason is not None:
             _log.warning("%s: %s; clients are told of a gap", self.backplane, _REASONS[reason])
-        self._pages.close()
         self._epoch, self._position = epoch, position
         self._pages = Pages(self.backplane, epoch, self._outage)
         broadcaster = self._broadcaster()

@@ -41,7 +41,8 @@ class Listener:
 
     def ends_with(self, text: object) -> bool:
         """Whether that event is the last that it has got: a look at one message, where there are many."""
-        return self.exchange.messages[-1].get("body", b"").endswith(f"\ndata: {text}\n\n".encode())
+        last = self.exchange.messages[-1:]
+        return bool(last) and last[0].get("body", b"").endswith(f"\ndata: {text}\n\n".encode())
 
     async def has(self, *texts: object) -> Got:
         """Wait until it has got these, and nothing else."""

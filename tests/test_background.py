@@ -127,6 +127,22 @@ def test_all_users_finish_before_the_interpreter_ends(end: str) -> None:
     assert run_python(code).stdout.count("finished") == (3 if "Thread" in end else 2)
 
 
+def test_nothing_begins_once_all_have_finished_for_the_interpreters_end() -> None:
+    code = f"""{USERS}
+import atexit
+
+@atexit.register
+def late():
+    try:
+        _background.enter(User())
+    except RuntimeError as error:
+        print(error)
+
+_background.enter(User())
+"""
+    assert run_python(code).stdout == "finished\nthe interpreter ends: nothing can be published any more\n"
+
+
 def test_a_process_of_multiprocessing_lets_them_finish_too() -> None:
     code = f"""{USERS}
 def child():

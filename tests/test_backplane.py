@@ -27,8 +27,9 @@ def nothing_is_left() -> Any:
 
 
 @pytest.fixture(autouse=True)
-def steady_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_relay, "_STEADY", 0.02)
+    monkeypatch.setattr(_background, "FLUSH_LIMIT", 60)  # nobody is saved by it
 
 
 def on(server: Server, *arguments: Any, name: str = "memory", **options: Any) -> Broadcaster:
@@ -252,7 +253,63 @@ async def test_a_reported_gap_and_then_on(reason: str, caplog: pytest.LogCapture
     broadcaster.close()
 
 
-async def test_a_stream_that_was_deleted_is_found_out_by_who_publishes() -> None:
+async def test_what_was_trimmed_away_after_it_was_read_is_no_gap() -> None:
+    server = Server()
+    broadcaster = on(server)
+    client = await listener(broadcaster)
+    for number in range(20):
+        broadcaster.broadcast("message", str(number))
+    await client.has(*range(20))
+
+    def happen() -> None:
+        server.away = BackplaneError("away")
+        server.trimmed = 10
+        del server.entries[:10]
+
+    await there(happen, server)
+    await until(lambda: broadcaster.stats()["backplane"]["away_since"] is not None)
+    server.away = None
+    broadcaster.broadcast("message", "20")
+    assert (await client.has(*range(21))).gaps == []
+    await client.leave()
+    broadcaster.close()
+
+
+async def test_the_second_outage_is_met_as_fresh_as_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_outage, "_LONGEST", 60)
+    server = Server()
+    broadcaster = on(server)
+    client = await listener(broadcaster)
+    for number in range(12):
+        await there(lambda: setattr(server, "away", BackplaneError("away")), server)
+        await until(lambda: broadcaster.stats()["backplane"]["away_since"] is not None)
+        server.away = None
+        broadcaster.broadcast("message", str(number))
+        await client.has(*range(number + 1))
+    await client.leave()
+    broadcaster.close()
+
+
+async def test_who_comes_with_an_id_before_the_first_contact_waits_for_it() -> None:
+    server = Server()
+    server.fill(10)
+    server.away = BackplaneError("away")
+    broadcaster = on(server)
+    client = Listener(broadcaster, f"{server.epoch}-{encoded(4, 13)}")
+    stranger = Listener(broadcaster, f"{'z' * 13}-{encoded(4, 13)}")
+    await until(lambda: broadcaster.stats()["backplane"]["away_since"] is not None)
+    await asyncio.sleep(0.2)
+    assert client.got.events == stranger.got.events == []
+    server.away = None
+    await client.has(*range(4, 10))
+    await until(lambda: stranger.got.gaps)
+    assert client.got.gaps == []
+    for each in (client, stranger):
+        await each.leave()
+    broadcaster.close()
+
+
+async def test_a_stream_that_was_deleted_is_found_out_by_who_publishes(caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
     broadcaster = on(server)
     client = await listener(broadcaster)
@@ -261,16 +318,20 @@ async def test_a_stream_that_was_deleted_is_found_out_by_who_publishes() -> None
     broadcaster.broadcast("message", "into a new stream")
     seen = await client.has("into a new stream")
     assert len(seen.gaps) == 1 and server.epoch != epoch
+    assert records(caplog) == ["memory: the stream was deleted, or made anew; clients are told of a gap"]
     await client.leave()
     broadcaster.close()
 
 
 async def test_what_the_server_never_takes_is_dropped_with_a_word(caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
+    server.away = BackplaneError("away")
     broadcaster = on(server)
-    client = await listener(broadcaster)
+    client = Listener(broadcaster)
+    await until(lambda: broadcaster.client_count)
     for text in ("0", "1", "x" * (TOO_LARGE + 1), "2", "y" * (TOO_LARGE + 1), "3"):
         broadcaster.broadcast("message", text)
+    server.away = None  # so all of them are in one batch
     await client.has(0, 1, 2, 3)
     await until(lambda: broadcaster.stats()["backplane"]["queued_events"] == 0)
     assert broadcaster.stats()["backplane"]["refused"] == 2
@@ -347,6 +408,18 @@ async def test_one_that_is_collected_publishes_what_is_left_and_goes() -> None:
     gc.collect()
     await until(lambda: not _background.users())
     assert server.last == 1 and engine.closed == 1
+
+
+async def test_one_that_is_initialised_again_leaves_its_first_stream() -> None:
+    first, second = Server(), Server()
+    broadcaster = on(first)
+    broadcaster.broadcast("message", "to the first")
+    broadcaster.__init__(strict=False, backplane=Memory(second))
+    assert first.last == 1 and not _background.users()
+    broadcaster.broadcast("message", "to the second")
+    await until(lambda: second.last == 1)
+    broadcaster.close()
+    assert first.last == 1
 
 
 async def test_one_engine_of_two_broadcasters_is_left_with_the_second() -> None:
@@ -482,7 +555,7 @@ def test_the_child_of_a_fork_publishes_what_is_its_own() -> None:
 import os, sys, time
 sys.path.insert(0, "tests")
 from memory import Memory, Server
-from fastware_sse import Broadcaster
+from fastware_sse import Broadcaster, _background
 from fastware_sse.backplane import BackplaneError
 
 server = Server()
@@ -493,11 +566,15 @@ while not server.entries:
 server.away = BackplaneError("away")
 broadcaster.broadcast("message", "two")
 publishers = set(server.published)
+closed = Broadcaster(strict=False, backplane=Memory(server))
+closed.close()
 child = os.fork()
 if child == 0:
     server.in_child()
     server.away = None
     assert broadcaster.stats()["backplane"]["queued_events"] == 0
+    closed._subscribe()
+    assert not _background.users()  # it stays closed
     broadcaster.broadcast("message", "three")
     broadcaster.close()
     assert [entry.data for entry in server.entries] == [b"one", b"three"]
@@ -528,23 +605,3 @@ for number in range(1000):
     broadcaster.broadcast("message", str(number))
 """
     assert run_python(code).stdout == "1000\n"
-
-
-def test_waits_between_attempts_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
-
-    async def sleep(delay: float) -> None:
-        waits.append(delay)
-
-    async def run() -> None:
-        backoff = _outage.Backoff()
-        for _ in range(12):
-            await backoff.wait()
-        backoff.reset()
-        await backoff.wait()
-
-    monkeypatch.setattr(_outage.asyncio, "sleep", sleep)
-    asyncio.run(run())
-    assert all(wait <= _outage._LONGEST for wait in waits)
-    assert waits[11] >= _outage._LONGEST / 2 and waits[-1] <= _outage._SHORTEST
-    assert len(set(waits)) == len(waits)

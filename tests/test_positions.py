@@ -554,6 +554,8 @@ async def test_one_that_is_aside_arrives_at_the_head() -> None:
     assert client.replay(EPOCH, page) == [wire(2), wire(4)]
     assert client.replay(EPOCH, page, encoded(3, 13)) == [wire(2)]
     assert (client.events, client.bytes) == (3, 2 * len(wire(2)) + len(wire(4)))
+    client.coalesce = True
+    assert client.replay(EPOCH, page) == [wire(2) + wire(4)]
     assert client.arrive() == encoded(3, 13)
     broadcaster._deliver(entries(4))
     assert (client.start, list(client)) == ("resumed", [wire(4)])
@@ -562,6 +564,20 @@ async def test_one_that_is_aside_arrives_at_the_head() -> None:
     for call in (client.arrive, lambda: client.judge(id_of(1))):
         with pytest.raises(RuntimeError, match="not aside"):
             call()
+
+
+async def test_events_of_a_page_share_chunks_of_64_kib_as_live_ones_do() -> None:
+    broadcaster = told()
+    broadcaster._deliver(entries(100))
+    client = join(broadcaster, id_of(0))
+    client.coalesce = True
+    sizes = (10_000, 40_000, 70_000, 10_000, 65_000, 1, 1)
+    page = [(encoded(number, 13), "m", b"x" * size) for number, size in enumerate(sizes, 1)]
+    chunks = client.replay(EPOCH, page)
+    assert [chunk.count("event: ") for chunk in chunks] == [2, 1, 1, 3]
+    client.coalesce = False
+    assert "".join(client.replay(EPOCH, page)) == "".join(chunks)
+    assert client.replay(EPOCH, []) == []
 
 
 @pytest.mark.parametrize(

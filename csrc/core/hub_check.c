@@ -2,7 +2,7 @@
 
 #ifdef FW_DEBUG
 
-#include "core/hub_state.h"
+#include "core/place.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,20 @@
             abort();                                                                                                   \
         }                                                                                                              \
     } while (0)
+
+/* Positions from outside grow, from the base to that of the head; or no place could be found by halving. */
+static void check_positions(const struct fw_hub *hub)
+{
+    struct fw_position before = hub->base, here;
+    CHECK(hub->since <= hub->log.head);
+    if (!hub->is_told || !hub->is_known)
+        return;
+    for (uint64_t sequence = fw_place_oldest_locked(hub); sequence != hub->log.head; before = here) {
+        CHECK(fw_place_in_front_locked(hub, ++sequence, &here));
+        CHECK(fw_position_is_above(here, before));
+    }
+    CHECK(before.high == hub->position.high && before.low == hub->position.low);
+}
 
 void fw_hub_check(struct fw_hub *hub)
 {
@@ -64,8 +78,9 @@ void fw_hub_check(struct fw_hub *hub)
             previous = reader;
         }
     }
+    check_positions(hub);
     CHECK(placed <= hub->joined);
-    /* Those in no slot or group: pruned, and then uncounted, or catching up. */
+    /* Those in no slot or group: pruned, and then uncounted, catching up, or aside. */
     CHECK(hub->closed ? hub->clients == 0 : counted <= hub->clients);
     CHECK(hub->closed || placed != hub->joined || counted == hub->clients);
     fw_hub_unlock(hub);

@@ -108,8 +108,9 @@ void fw_place_begin_locked(struct fw_hub *hub, struct fw_reader *reader, enum fw
 bool fw_place_has_passed_locked(const struct fw_hub *hub, const struct fw_reader *reader)
 {
     if (reader->aside != 0)
-        return reader->aside == FW_JOIN_EVICTED ||
-               (reader->aside == FW_JOIN_BEHIND && reader->sequence < hub->since && reader->end == FW_FOREVER);
+        return !hub->closed &&
+               (reader->aside == FW_JOIN_EVICTED ||
+                (reader->aside == FW_JOIN_BEHIND && reader->sequence < hub->since && reader->end == FW_FOREVER));
     return reader->catches_up && reader->sequence < hub->log.tail && reader->sequence != reader->end;
 }
 

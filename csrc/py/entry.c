@@ -4,6 +4,8 @@
 #include "py/chunk.h"
 #include "py/encode.h"
 
+#include <string.h>
+
 int entry_position(PyObject *text, size_t digits, struct fw_position *position)
 {
     if (!PyUnicode_Check(text)) {
@@ -72,35 +74,72 @@ int entry_frame(PyObject *entry, size_t digits, struct fw_position *position, st
     return made;
 }
 
-static PyObject *frame_chunk(fw_state *state, const struct fw_frame *frame)
+/* Makes a frame, its id in place, of each entry that is to be replayed. Returns 0, or -1 with an exception;
+ * the caller drops those that are in `frames` either way, *count of them. */
+static int make_frames(PyObject *entries, const struct entry_ids *ids, struct fw_frame **frames, Py_ssize_t *count)
 {
-    struct fw_text text = fw_frame_text(frame);
-    PyObject *bytes = PyBytes_FromStringAndSize(text.at, (Py_ssize_t)text.size);
-    PyObject *chunk = bytes != NULL ? chunk_new(state, bytes) : NULL;
-    Py_XDECREF(bytes);
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(entries); i++) {
+        struct fw_frame *frame = NULL;
+        struct fw_position position;
+        int made = entry_frame(PyList_GET_ITEM(entries, i), ids->digits, &position, &frame);
+        if (made < 0)
+            return -1;
+        if (made == 0)
+            continue;
+        frames[(*count)++] = frame;
+        fw_id_write(frame->bytes + FW_FRAME_HEAD + frame->id_at, ids->epoch, position, ids->digits);
+        if (ids->upto != NULL && fw_position_is_above(position, *ids->upto))
+            fw_frame_unref(frames[--*count]);
+    }
+    return 0;
+}
+
+/* Returns how many of the frames, one at least, go into a chunk. */
+static Py_ssize_t chunk_stop(struct fw_frame *const *frames, Py_ssize_t count, bool coalesce, size_t *size)
+{
+    Py_ssize_t stop = 1;
+    *size = frames[0]->size;
+    while (coalesce && stop != count && *size + frames[stop]->size <= FW_BATCH_BYTES)
+        *size += frames[stop++]->size;
+    return stop;
+}
+
+static PyObject *chunk_of(fw_state *state, struct fw_frame *const *frames, Py_ssize_t count, size_t size)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (bytes == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(bytes);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        struct fw_text text = fw_frame_text(frames[i]);
+        memcpy(to, text.at, text.size);
+        to += text.size;
+    }
+    PyObject *chunk = chunk_new(state, bytes);
+    Py_DECREF(bytes);
     return chunk;
 }
 
-PyObject *entry_chunks(fw_state *state, PyObject *entries, const char epoch[FW_EPOCH_DIGITS], size_t digits,
-                       const struct fw_position *upto, uint64_t *events, uint64_t *bytes)
+PyObject *entry_chunks(fw_state *state, PyObject *entries, const struct entry_ids *ids, bool coalesce, uint64_t *events,
+                       uint64_t *bytes)
 {
-    PyObject *chunks = PyList_New(0);
-    for (Py_ssize_t i = 0; chunks != NULL && i < PyList_GET_SIZE(entries); i++) {
-        struct fw_frame *frame = NULL;
-        struct fw_position position;
-        int made = entry_frame(PyList_GET_ITEM(entries, i), digits, &position, &frame);
-        if (made > 0 && (upto == NULL || !fw_position_is_above(position, *upto))) {
-            fw_id_write(frame->bytes + FW_FRAME_HEAD + frame->id_at, epoch, position, digits);
-            PyObject *chunk = frame_chunk(state, frame);
-            made = chunk != NULL ? PyList_Append(chunks, chunk) : -1;
-            Py_XDECREF(chunk);
-            *events += 1;
-            *bytes += frame->size;
-        }
-        if (made < 0)
+    Py_ssize_t count = 0;
+    struct fw_frame **frames = PyMem_New(struct fw_frame *, (size_t)PyList_GET_SIZE(entries));
+    if (frames == NULL)
+        return PyErr_NoMemory();
+    PyObject *chunks = make_frames(entries, ids, frames, &count) == 0 ? PyList_New(0) : NULL;
+    for (Py_ssize_t at = 0, stop; chunks != NULL && at < count; at += stop) {
+        size_t size;
+        stop = chunk_stop(frames + at, count - at, coalesce, &size);
+        PyObject *chunk = chunk_of(state, frames + at, stop, size);
+        if (chunk == NULL || PyList_Append(chunks, chunk) < 0)
             Py_CLEAR(chunks);
-        if (frame != NULL)
-            fw_frame_unref(frame);
+        Py_XDECREF(chunk);
+        *events += (uint64_t)stop;
+        *bytes += size;
     }
+    while (count != 0)
+        fw_frame_unref(frames[--count]);
+    PyMem_Free(frames);
     return chunks;
 }

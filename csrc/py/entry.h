@@ -5,7 +5,7 @@
 
 #include "py/state.h" /* Python.h comes before everything else */
 
-#include "core/frame.h"
+#include "core/hub.h"
 
 #include <stdbool.h>
 
@@ -17,9 +17,17 @@ int entry_position(PyObject *text, size_t digits, struct fw_position *position);
  * with TypeError, ValueError or MemoryError. */
 int entry_frame(PyObject *entry, size_t digits, struct fw_position *position, struct fw_frame **frame);
 
-/* Returns a list with a Chunk for each of `entries` (a list) but the ones that may not stand on the wire and, unless
- * `upto` is NULL, those behind that position; NULL with an exception. Adds their number and text to *events and *bytes. */
-PyObject *entry_chunks(fw_state *state, PyObject *entries, const char epoch[FW_EPOCH_DIGITS], size_t digits,
-                       const struct fw_position *upto, uint64_t *events, uint64_t *bytes);
+/* What the ids of replayed entries are made of, and how far they go. */
+struct entry_ids {
+    const char *epoch; /* FW_EPOCH_DIGITS */
+    size_t digits;
+    const struct fw_position *upto; /* or NULL: all */
+};
+
+/* Returns `entries` (a list) as a list of Chunks, one event each or, to `coalesce`, as many as have 64 KiB; without those
+ * that may not stand on the wire, or lie behind `upto`. NULL with an exception. Adds their number and text to *events and
+ * *bytes. The list may not change meanwhile: nothing here runs Python code. */
+PyObject *entry_chunks(fw_state *state, PyObject *entries, const struct entry_ids *ids, bool coalesce, uint64_t *events,
+                       uint64_t *bytes);
 
 #endif

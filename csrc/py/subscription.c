@@ -152,8 +152,8 @@ static PyObject *subscription_replay(PyObject *op, PyObject *args)
         return NULL;
     if (!fw_id_is_epoch((struct fw_text){epoch, (size_t)size}))
         return PyErr_Format(PyExc_ValueError, "an epoch must have %d digits of a-z and 2-7", FW_EPOCH_DIGITS);
-    return entry_chunks(self->state, entries, epoch, digits, upto != Py_None ? &last : NULL, &self->client.events,
-                        &self->client.bytes);
+    struct entry_ids ids = {epoch, digits, upto != Py_None ? &last : NULL};
+    return entry_chunks(self->state, entries, &ids, self->coalesce, &self->client.events, &self->client.bytes);
 }
 
 PyDoc_STRVAR(subscription_settle_doc, "settle($self, /)\n"

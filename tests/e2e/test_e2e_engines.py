@@ -21,7 +21,8 @@ from fastware_sse.redis import publish as publish_to_redis
 pytestmark = pytest.mark.e2e
 
 LIMIT = 20  # seconds for what takes a moment
-PATIENCE = 13  # seconds in which a server that says nothing is given up
+LITTLE = 9  # seconds in which a call gives up a server that says nothing
+PATIENCE = 13  # and in which one who follows it does
 
 
 @pytest.fixture(params=["redis", "nats"])
@@ -192,7 +193,9 @@ async def test_a_stream_that_was_deleted_and_made_anew_is_another(server: Any) -
             assert not await stream.covers(epoch, position)
             with pytest.raises(PositionLost):
                 await stream.page(epoch, position, 10)
-            assert isinstance(await Follower(stream, epoch, position).error(), PositionLost)
+            follower = Follower(stream, epoch, position)
+            assert isinstance(await follower.error(), PositionLost)
+            assert follower.entries == []
         assert [entry.data.decode() for entry in await stream.page(other, await _start(stream), 9)] == numbers(4, 9)
 
 
@@ -213,6 +216,15 @@ async def test_a_stream_that_is_deleted_ends_those_who_follow(server: Any) -> No
         assert len(at_start.entries) == 3
 
 
+async def test_a_stream_that_is_deleted_ends_those_who_follow_in_silence(server: Any) -> None:
+    async with opened(server) as (backdoor, stream, epoch, start):
+        at_start = Follower(stream, epoch, start)
+        await stream.publish("aa", items(1, 3))
+        assert await at_start.has(3) == numbers(1, 3)
+        await backdoor.delete()
+        assert isinstance(await at_start.error(), BackplaneError)
+
+
 async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> None:
     async with opened(server) as (backdoor, stream, epoch, start):
         await stream.publish("aa", items(1, 10))
@@ -222,7 +234,9 @@ async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> No
             assert not await stream.covers(epoch, position)
             with pytest.raises(PositionLost):
                 await stream.page(epoch, position, 10)
-            assert isinstance(await Follower(stream, epoch, position).error(), PositionLost)
+            follower = Follower(stream, epoch, position)
+            assert isinstance(await follower.error(), PositionLost)
+            assert follower.entries == []
         assert await stream.covers(epoch, page[7].position)
         assert await stream.page(epoch, page[7].position, 10) == page[8:]
         assert await stream.last() == page[-1].position
@@ -288,16 +302,23 @@ async def test_a_server_that_stands_still_is_given_up_in_time(server: Any) -> No
         follower = Follower(stream, epoch, await stream.last())
         await asyncio.sleep(0)
         backdoor.server.freeze()
-        calls = [stream.publish("aa", items(11, 20)), stream.last(), stream.covers(epoch, start), stream.epoch()]
-        async with asyncio.timeout(3 * PATIENCE):
-            results = await asyncio.gather(*calls, stream.page(epoch, start, 3), return_exceptions=True)
-            assert [type(result) for result in results] == [BackplaneError] * 5
-            assert type(await follower.error()) is BackplaneError
+        calls = [stream.publish(name, items(11, 20)) for name in ("aa", "bb", "cc")]
+        calls += [stream.last(), stream.covers(epoch, start), stream.epoch(), stream.page(epoch, start, 3)]
+        async with asyncio.timeout(LITTLE):  # at the same time: one does not wait for the others to give up
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [BackplaneError] * 7
+        assert type(await follower.error()) is BackplaneError
+        async with asyncio.timeout(LITTLE):
+            results = await asyncio.gather(*(stream.last() for _ in range(4)), return_exceptions=True)
+        assert [type(result) for result in results] == [BackplaneError] * 4
         backdoor.server.thaw()
         await stream.open()
         await stream.publish("aa", items(11, 20))
+        assert [entry.data.decode() for entry in await stream.page(epoch, start, 10)] == numbers(1, 10)
+        for name in ("bb", "cc"):
+            await stream.publish(name, items(11, 20))
         page = await stream.page(epoch, start, 100)
-        assert [entry.data.decode() for entry in page] == numbers(1, 20)
+        assert sorted(int(entry.data) for entry in page) == sorted([*range(1, 11), *3 * list(range(11, 21))])
 
 
 async def test_close_ends_those_who_follow(server: Any) -> None:

@@ -30,6 +30,21 @@ broadcaster.register_event("message")
 events = EventStream(broadcaster)
 
 
+class Counting:
+    """How many pages were asked for."""
+
+    def __init__(self, backplane):
+        self.pages, self._page = 0, backplane.page
+        backplane.page = self
+
+    def __call__(self, *arguments):
+        self.pages += 1
+        return self._page(*arguments)
+
+
+reads = Counting(broadcaster._backplane.backplane)
+
+
 def publish(name: str, count: int, rate: float) -> None:
     start = time.monotonic()
     for number in range(count):
@@ -66,7 +81,7 @@ async def app(scope, receive, send):
             broadcaster.broadcast("message", f"burst {number}")
         except BackplaneFull:
             full += 1
-    answer = json.dumps({"pid": os.getpid(), "full": full, **broadcaster.stats()}).encode()
+    answer = json.dumps({"pid": os.getpid(), "full": full, "pages": reads.pages, **broadcaster.stats()}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": answer})
@@ -74,3 +89,5 @@ async def app(scope, receive, send):
 
 if __name__ == "__main__":
     publish(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    while broadcaster.stats()["backplane"]["queued_events"]:  # the end of a process would not wait for so long
+        time.sleep(0.01)
