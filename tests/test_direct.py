@@ -391,7 +391,9 @@ async def test_who_else_sends_takes_the_socket_back(broadcaster: Broadcaster) ->
     for number in range(50):
         broadcaster.broadcast("message", str(number))
         await sends[0]({"type": "http.response.body", "body": b": foreign\n\n", "more_body": True})
+        await until(lambda: direct(broadcaster) == 1)
         await sends[0]({"type": "http.response.body", "body": b"", "more_body": True})
+        assert connection.protocol.sse_owner._is_attached, "nothing to send takes nothing back"
     await until(lambda: connection.text.count("data:") == 50)
     events = [line for line in connection.text.split("\n") if line.startswith("data:")]
     assert events == [f"data: {number}" for number in range(50)]
@@ -478,6 +480,25 @@ async def test_a_slow_client_that_is_closed_gets_what_it_is_owed(broadcaster: Br
         if connection.transport.buffer and connection.task.done():
             sent = connection.transport.end.send(connection.transport.buffer[:65_536])
             connection.transport.buffer = connection.transport.buffer[sent:]
+    assert connection.text == ":\n\n" + 400 * message("x" * 9_999)
+    assert connection.received.endswith(b"0\r\n\r\n")
+
+
+async def test_a_slow_client_that_is_told_to_finish_gets_the_rest_of_its_chunk_first() -> None:
+    broadcaster = permissive(0)
+    connection = await attached(broadcaster)
+    for _ in range(400):
+        broadcaster.broadcast("message", "x" * 9_999)
+    await asyncio.sleep(0.02)  # the socket is full, somewhere in a chunk
+    connection.transport.holds_back = True
+    asyncio.get_running_loop().call_soon(broadcaster._end_streams, asyncio.get_running_loop())
+    await asyncio.wait_for(connection.task, 5)
+    assert direct(broadcaster) == 0 and len(connection.transport.buffer) > 9_999
+    connection.far.setblocking(False)
+    while connection.transport.buffer:
+        assert connection.text is not None
+        sent = connection.transport.end.send(connection.transport.buffer[:65_536])
+        connection.transport.buffer = connection.transport.buffer[sent:]
     assert connection.text == ":\n\n" + 400 * message("x" * 9_999)
     assert connection.received.endswith(b"0\r\n\r\n")
 
