@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
-from nats.js.errors import NotFoundError
+from nats.js.errors import BadRequestError, NotFoundError
 
 from . import _outside
-from ._nats_connection import Found
+from ._nats_connection import Connection, Found
 from ._nats_publisher import OURS, Publisher, Settings
 from ._nats_server import Address, Server, checked_url
 from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, PositionLost
@@ -25,6 +25,7 @@ __all__ = ["JetStream", "publish"]
 
 _DIGITS = 13
 _WINDOW = 30.0  # seconds for which a stream of ours knows the ids of messages; that takes memory of the server
+_MAKING = 100  # hundredths of a second that it may take until a new stream is all there
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
 
@@ -89,16 +90,28 @@ class JetStream(Backplane):
             try:
                 info = await connection.js.stream_info(self.stream)
             except NotFoundError:
-                info = await connection.js.add_stream(
-                    StreamConfig(
-                        name=self.stream,
-                        subjects=[self.stream],
-                        max_msgs=self.maxlen,
-                        duplicate_window=_WINDOW,
-                    )
-                )
+                info = await self._made(connection)
+            # Where several processes make it at the same time, some find it before it says when that was.
+            for _ in range(_MAKING):
+                if info.created is not None and info.created > _UNIX:
+                    break
+                await asyncio.sleep(0.01)
+                info = await connection.js.stream_info(self.stream)
+            else:
+                raise BackplaneError(f"the stream {self.stream!r} does not say when it was made")
         self._learn(info.config)
         return _epoch(info)
+
+    async def _made(self, connection: Connection) -> StreamInfo:
+        """The stream, which was not there."""
+        config = StreamConfig(name=self.stream, subjects=[self.stream], max_msgs=self.maxlen, duplicate_window=_WINDOW)
+        try:
+            return await connection.js.add_stream(config)
+        except BadRequestError as error:  # perhaps since another process is just making it
+            try:
+                return await connection.js.stream_info(self.stream)
+            except NotFoundError:
+                raise error from None
 
     def _learn(self, config: StreamConfig) -> None:
         """What a stream is like that somebody else may have made."""

@@ -64,6 +64,24 @@ async def test_two_broadcasters_on_one_stream_in_one_process(door: Backdoor) -> 
     await door.close()
 
 
+async def test_a_stream_that_several_make_at_the_same_time(tmp_path: Path) -> None:
+    """All see one epoch. A server may say of a half-made stream that it is there, and not since when."""
+    with nats_server(tmp_path) as engine:
+        # Each of these has a connection of its own.
+        urls = [engine.url, engine.url.replace("127.0.0.1", "localhost"), f"{engine.url},{engine.url}"]
+        for number in range(500):
+            streams = [JetStream(url, f"s{number}") for url in urls]
+            if number == 0:
+                held = streams
+            for stream in streams:
+                await stream.open()
+            assert len(set(await asyncio.gather(*(stream.epoch() for stream in streams)))) == 1
+            for stream in streams if number else ():
+                await stream.close()
+        for stream in held:
+            await stream.close()
+
+
 async def test_a_stream_that_is_deleted_under_its_readers(door: Backdoor, caplog: pytest.LogCaptureFixture) -> None:
     publisher, other = on(door), on(door)
     clients = [await listener(publisher), await listener(other)]
