@@ -225,6 +225,8 @@ class Handoff:
 
     stream: Any
     """Of the request, once it has begun; it is told when the server stops."""
+    had_stream: bool
+    """Whether one has begun, be it over or not."""
     is_ending: bool
     """Whether that has been so before the stream began."""
 

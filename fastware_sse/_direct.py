@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEY = "fastware.sse"  # in the scope's extensions
 
 _ON_THE_WAY = 64  # parts that may be; a stream of which more are has been held up, or rewritten
-_DELAYS = (0.001, 0.05)  # seconds between two looks at a buffer that is not empty: the first, the longest
+_DELAYS = (0.001, 0.5)  # seconds between two looks at a buffer that is not empty: the first, the longest
 
 _log = logging.getLogger("fastware_sse")
 
@@ -47,7 +47,8 @@ def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], pat
     protocol, transport = sender.protocol, cycle.transport
     # Not scope["scheme"]: what a proxy says of it is there by now.
     is_tls = transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
-    if is_tls or cycle.more_body or cycle.disconnected or transport.is_closing() or protocol.sse_owner is not None:
+    is_free = protocol.sse_owner is None and transport.get_protocol() is protocol
+    if is_tls or cycle.more_body or cycle.disconnected or transport.is_closing() or not is_free:
         return None
     return Offer(sender, cycle, session, patience)
 
@@ -59,6 +60,7 @@ class Offer:
         "_cycle",
         "_delay",
         "_expected",
+        "_held",
         "_is_attached",
         "_is_verified",
         "_patience",
@@ -66,6 +68,7 @@ class Offer:
         "_sender",
         "_sending",
         "_session",
+        "_since",
         "_timer",
         "_transport",
     )
@@ -81,6 +84,7 @@ class Offer:
         self._is_verified = False  # the first of them has come through as it was, in a response that is a plain stream
         self._sending = 0  # messages that the server has not taken yet
         self._is_attached = False
+        self._held, self._since = 0, 0.0  # bytes in the transport's buffer, and since when they have not become fewer
         self._delay = _DELAYS[0]
         self._timer: asyncio.TimerHandle | None = None
         sender.offer = self
@@ -105,7 +109,11 @@ class Offer:
         """Whoever writes next has the socket for himself. Idempotent."""
         if self._is_attached:
             self._is_attached = False
-            self._write(self._session.subscription.detach())
+            try:
+                self._write(self._session.subscription.detach())
+            except BaseException:  # the rest is lost, so what comes behind it must not be sent
+                self._abort()
+                raise
 
     def released(self, why: str, rest: bytes) -> None:
         """C has ended it by itself; see Subscription.attach()."""
@@ -113,9 +121,8 @@ class Offer:
         if why == "ended":
             self._write(rest)
             return
-        self._cycle.disconnected = True  # or the server complains of each part that a closed transport gets
         self._session.stop("send_timeout" if why == "stuck" else "left")
-        self._transport.abort()
+        self._abort()
 
     # ---- the server's side ----
 
@@ -130,6 +137,7 @@ class Offer:
             self._compare(body, is_last)
         forward = self._cycle.send
         self._sending += 1
+        self._watch_buffer()
         try:
             await forward(message)
         finally:
@@ -162,6 +170,8 @@ class Offer:
         """Whether the response is a stream of events that nothing between here and the client changes."""
         assert self._sender is not None
         message, self._sender.start = self._sender.start, None
+        if message is None:  # another stream of the same response has looked at it
+            return False
         headers = {bytes(name).lower(): bytes(value).lower() for name, value in message.get("headers", ())}
         return (
             message["status"] == 200
@@ -172,16 +182,12 @@ class Offer:
 
     def _settle(self) -> None:
         """Let C write, if nothing is on the way. Looked at again whenever one of the conditions may have changed."""
-        if self._sender is None or self._expected or self._sending or not self._is_verified or self._is_attached:
+        if self._sender is None or self._is_attached or self._watch_buffer():
+            return
+        if self._expected or self._sending or not self._is_verified:
             return
         if self._cycle.disconnected or self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() != 0:
-            if self._timer is None:
-                self._timer = self._protocol.loop.call_later(self._delay, self._look_again)
-                self._delay = min(2 * self._delay, _DELAYS[1])
-            return
-        self._delay = _DELAYS[0]
         cycle = self._cycle
         is_chunked = getattr(cycle, "chunked_encoding", None)  # httptools'; it answers HTTP/1.0 in chunks too
         if is_chunked is None:
@@ -193,9 +199,29 @@ class Offer:
             _log.warning("a stream goes its ordinary way: direct fan-out has failed", exc_info=True)
             self._give_up()
 
+    def _watch_buffer(self) -> bool:
+        """Whether the transport holds bytes back; then it is looked at again, and not for ever."""
+        size, now = self._transport.get_write_buffer_size(), self._protocol.loop.time()
+        if size == 0 or self._cycle.disconnected:
+            self._held, self._delay = 0, _DELAYS[0]
+            return False
+        if size < self._held or self._held == 0:
+            self._since = now
+        self._held = size
+        if self._patience is not None and now - self._since >= self._patience:
+            self._protocol.loop.call_soon(self.released, "stuck", b"")  # not here, perhaps in the stream's own task
+        elif self._timer is None:
+            self._timer = self._protocol.loop.call_later(self._delay, self._look_again)
+            self._delay = min(2 * self._delay, _DELAYS[1])
+        return True
+
     def _look_again(self) -> None:
         self._timer = None
         self._settle()
+
+    def _abort(self) -> None:
+        self._cycle.disconnected = True  # or the server complains of each part that a closed transport gets
+        self._transport.abort()
 
     def _write(self, rest: bytes) -> None:
         if rest and not self._transport.is_closing():

@@ -101,6 +101,7 @@ class Session:
         if handoff is None:
             return
         handoff.stream = self
+        handoff.had_stream = True
         if handoff.is_ending:
             self.subscription.finish()
         elif self._broadcaster._direct and self.subscription.start != "closed":

@@ -32,7 +32,7 @@ _PATIENCE = 1.0  # seconds for a stream to end once the server stops
 
 _PROTOCOL = {"app", "connections", "flow", "loop", "transport"}
 _CYCLE = {"disconnected", "keep_alive", "message_event", "more_body", "response_complete", "scope", "transport"}
-_METHODS = ("connection_lost", "data_received", "shutdown")
+_METHODS = ("connection_lost", "data_received", "handle_websocket_upgrade", "shutdown")
 
 _log = logging.getLogger("fastware_sse")
 
@@ -46,6 +46,7 @@ class _Direct:
     # Of uvicorn's class
     app: Any
     connections: set[Any]
+    cycle: Any
     flow: Any
     loop: Any
     transport: Any
@@ -66,6 +67,13 @@ class _Direct:
         if len(self._sse_stash) > _STASH:  # if it were left in the socket, nobody would see the connection's end
             self.transport.abort()
 
+    def handle_websocket_upgrade(self, *args: Any) -> None:
+        """While a response is open, httptools' protocol would give its connection away under it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+        else:
+            super().handle_websocket_upgrade(*args)  # type: ignore[misc]
+
     def sse_release(self, offer: Offer) -> None:
         """The response of `offer` is complete, or no direct one."""
         if self.sse_owner is not offer:
@@ -83,12 +91,14 @@ class _Direct:
     def connection_lost(self, exc: Exception | None) -> None:
         owner, self.sse_owner = self.sse_owner, None
         self._sse_stash = b""
-        if owner is not None:
-            owner.lost()
-        else:
-            self._sse_tell_current()
-        super().connection_lost(exc)  # type: ignore[misc]
-        self._sse_entry.release()
+        try:
+            if owner is not None:
+                owner.lost()
+            else:
+                self._sse_tell_current()
+        finally:
+            super().connection_lost(exc)  # type: ignore[misc]
+            self._sse_entry.release()
 
     def _sse_tell_current(self) -> None:
         """httptools' protocol tells its newest request alone, and that may wait for the one that is answered."""
@@ -108,13 +118,16 @@ class _Direct:
     def shutdown(self) -> None:
         super().shutdown()  # type: ignore[misc]
         handoff, cycle = self._sse_entry.current, self._sse_cycle
-        if handoff is None or cycle is None:
+        if handoff is None:
+            return
+        if handoff.had_stream:  # whose last bytes may wait for a client that reads nothing
+            self.loop.call_later(_PATIENCE, self._sse_kill)
+        if cycle is None:
             return
         handoff.is_ending = True
         cycle.keep_alive = False
         if handoff.stream is not None:
             self.loop.call_soon(handoff.stream.stop)  # not here, in a task of the server's
-            self.loop.call_later(_PATIENCE, self._sse_kill)
 
     def _sse_kill(self) -> None:
         if self in self.connections:

@@ -16,6 +16,7 @@ from support import HEARTBEAT, message, permissive
 
 from fastware_sse import Broadcaster
 from fastware_sse._core import Entry, Handoff, Sender
+from fastware_sse._stream import byte_stream
 from fastware_sse.asgi import EventStream
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="direct fan-out needs epoll")
@@ -31,6 +32,7 @@ class Transport:
         self.buffer = b""
         self.holds_back = False
         self.is_aborted = False
+        self.protocol: Any = None
         self.extra: dict[str, Any] = {"socket": end}
 
     def write(self, data: bytes) -> None:
@@ -49,6 +51,9 @@ class Transport:
 
     def get_extra_info(self, name: str) -> Any:
         return self.extra.get(name)
+
+    def get_protocol(self) -> Any:
+        return self.protocol
 
     def is_closing(self) -> bool:
         return self.is_aborted
@@ -112,7 +117,7 @@ class Connection:
         self.far.setblocking(False)
         self.transport = Transport(near)
         self.transport.extra |= extra
-        self.protocol = Protocol(app, self.transport)
+        self.protocol = self.transport.protocol = Protocol(app, self.transport)
         self.scope = {"type": "http", "method": method, "path": "/", "headers": [], "http_version": "1.1"}
         self.cycle = Cycle(self.scope, self.transport)
         self.received = b""
@@ -533,6 +538,44 @@ async def test_a_socket_that_stays_full_is_given_up() -> None:
     await until(lambda: connection.transport.is_aborted)
     await asyncio.wait_for(connection.task, 5)
     assert told == ["send_timeout"] and broadcaster.client_count == 0
+
+
+async def test_one_whose_transport_stays_full_is_given_up_too() -> None:
+    """After somebody else has sent into the stream it is the transport that holds the bytes."""
+    told = []
+    broadcaster = permissive(on_disconnect=lambda client: told.append(client.reason))
+    sends = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sends.append(send)
+        await EventStream(broadcaster, send_timeout=0.2)(scope, receive, send)
+
+    connection = await attached(broadcaster, app)
+    connection.transport.holds_back = True
+    await sends[0]({"type": "http.response.body", "body": b": foreign\n\n", "more_body": True})
+    assert direct(broadcaster) == 0
+    await until(lambda: connection.transport.is_aborted)
+    await asyncio.wait_for(connection.task, 5)
+    assert told == ["send_timeout"]
+
+
+async def test_two_streams_in_one_response_that_is_no_plain_one() -> None:
+    first, second = permissive(), permissive()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        for broadcaster in (first, second):
+            async for body in byte_stream(broadcaster, scope, None, head=False):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    connection = Connection(app)
+    await ordinary(first, connection)
+    first.close()
+    await ordinary(second, connection)
+    second.close()
+    await asyncio.wait_for(connection.task, 5)
+    assert connection.text == 2 * (":\n\n" + EVENT)
 
 
 async def test_an_attach_that_fails_leaves_the_ordinary_way(

@@ -100,8 +100,15 @@ static void release(struct Attached *attached)
     PyMem_Free(attached);
 }
 
+PyObject *direct_offer(const Client *client)
+{
+    return client->attached != NULL ? client->attached->offer : NULL;
+}
+
 PyObject *direct_detach(Client *client)
 {
+    if (client->attached != NULL && client->bridge->direct == NULL)
+        direct_drop(client);
     if (client->attached == NULL)
         return PyBytes_FromStringAndSize(NULL, 0);
     Bridge *bridge = client->bridge;
@@ -397,6 +404,11 @@ int direct_attach(Client *Py_UNUSED(client), int Py_UNUSED(fd), bool Py_UNUSED(c
 {
     PyErr_SetString(PyExc_NotImplementedError, "direct fan-out needs epoll");
     return -1;
+}
+
+PyObject *direct_offer(const Client *Py_UNUSED(client))
+{
+    return NULL;
 }
 
 PyObject *direct_detach(Client *Py_UNUSED(client))

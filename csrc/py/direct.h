@@ -15,8 +15,11 @@
  * parked; -1 with an exception and nothing changed. */
 int direct_attach(Client *client, int fd, bool chunked, double patience, PyObject *offer);
 
+/* Returns the offer of a client that is attached, not owned, or NULL. */
+PyObject *direct_offer(const Client *client);
+
 /* Ends that: the client waits like any other again. Returns the bytes that must be written before anything else, a new
- * reference (empty for one that is not attached); or NULL with an exception, and then they are lost. */
+ * reference (empty for one that is not attached, or was the parent's before a fork); or NULL with an exception, and then they are lost. */
 PyObject *direct_detach(Client *client);
 
 /* The same where nothing can be written any more. Calls no Python but to drop a reference. */

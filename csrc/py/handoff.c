@@ -18,6 +18,7 @@ typedef struct {
     PyObject_HEAD
     Sender *sender; /* not owned; NULL once it has gone */
     PyObject *stream;
+    char had_stream;
     char is_ending;
 } Handoff;
 
@@ -39,7 +40,7 @@ static PyObject *handoff_new(fw_state *state)
         return NULL;
     self->sender = NULL;
     self->stream = NULL;
-    self->is_ending = false;
+    self->had_stream = self->is_ending = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -75,6 +76,7 @@ static void dealloc(PyObject *op)
 
 static PyMemberDef handoff_members[] = {
     {"stream", T_OBJECT, offsetof(Handoff, stream), 0, "Of the request, once it has begun."},
+    {"had_stream", T_BOOL, offsetof(Handoff, had_stream), 0, "Whether one has begun."},
     {"is_ending", T_BOOL, offsetof(Handoff, is_ending), 0, "Whether the server stops."},
     {NULL, 0, 0, 0, NULL},
 };

@@ -284,6 +284,7 @@ static int subscription_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->owner);
     Py_VISIT(self->client.bridge);
     Py_VISIT(self->client.waiter);
+    Py_VISIT(direct_offer(&self->client));
     return 0;
 }
 

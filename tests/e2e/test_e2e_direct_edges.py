@@ -4,6 +4,7 @@ In the test's own process, so that these run on every Python, and under AddressS
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import resource
@@ -20,6 +21,10 @@ from fastware_sse import Broadcaster
 
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 GET = PING.replace(b"/ping", b"/")
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 LARGE = "." * 5000
 
 each_pair = pytest.mark.parametrize(("loop", "http"), PAIRS)
@@ -176,6 +181,34 @@ async def test_a_client_that_pipelines_and_leaves_is_missed_at_once(loop: str, h
             await site.ping()
             await site.until(connected=0)  # though nothing is broadcast
         connection.close()
+        await site.nothing_is_left()
+
+
+@each_pair
+@pytest.mark.parametrize("when", ["same_packet", "before_the_offer", "later"])
+async def test_an_upgrade_does_not_take_the_connection_from_under_a_stream(loop: str, http: str, when: str) -> None:
+    """C would go on to write to a descriptor that is somebody else's by then."""
+    with serving(loop, http) as site:
+        opened: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        async def late(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http" and when == "before_the_offer":
+                await asyncio.wait_for(asyncio.to_thread(opened.result, 5), 5)
+            if scope["type"] == "http":
+                await site.stream(scope, receive, send)
+
+        site.app = late
+        connection = await site.connect()
+        connection.expect("GET")
+        connection.write(GET + UPGRADE if when == "same_packet" else GET)
+        if when == "later":
+            await site.until(direct=1)
+        if when != "same_packet":
+            connection.write(UPGRADE)
+        await site.ping()
+        opened.set_result(None)
+        connection.close()
+        await site.until(connected=0, direct=0)
         await site.nothing_is_left()
 
 
