@@ -43,6 +43,14 @@ class Background:
         self.users: set[User] = set()
         self.thread = threading.Thread(target=self._run, name="fastware_sse backplane", daemon=True)
 
+    def start(self) -> None:
+        """Raises RuntimeError where there can be no thread more."""
+        try:
+            self.thread.start()
+        except BaseException:
+            self._runner.close()
+            raise
+
     def _run(self) -> None:
         with self._runner:
             self._runner.run(self._wait_for_the_last())
@@ -97,8 +105,9 @@ def enter(user: User) -> asyncio.AbstractEventLoop:
         if _is_over:
             raise RuntimeError("the interpreter ends: nothing can be published any more")
         if _background is None:
-            _background = Background()
-            _background.thread.start()
+            background = Background()
+            background.start()
+            _background = background
         if user not in _background.users:
             _background.add(user)
         return _background.loop
@@ -147,7 +156,15 @@ def _remove(background: Background, user: User) -> None:
 
 
 def _exit() -> None:
+    """What other threads still broadcast is published too: the interpreter waits for all but daemon threads.
+
+    Not for those of executors, which end when they are told to, and by then no loop could look up a name any more.
+    """
     global _is_over
+    others = {*concurrent.futures.thread._threads_queues, threading.current_thread(), threading.main_thread()}
+    for thread in threading.enumerate():
+        if not thread.daemon and thread not in others:
+            thread.join()
     _is_over = True
     background = _background
     if background is not None:

@@ -109,6 +109,7 @@ class Pages:
                     if waiting.key == first.key:
                         waiting.page.set_exception(PositionLost(str(error)))
             except Exception as error:
+                self._at = first.key + 1  # it may be the one that cannot be read: the others go on
                 self._outage.begin("paging", error)
                 await backoff.wait()
             else:

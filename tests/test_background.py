@@ -127,6 +127,35 @@ def test_all_users_finish_before_the_interpreter_ends(end: str) -> None:
     assert run_python(code).stdout.count("finished") == (3 if "Thread" in end else 2)
 
 
+def test_a_thread_that_cannot_start_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    user = User()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            _background.enter(user)
+    _background.enter(user)
+    assert user.began.wait(10)
+    _background.end(user, wait=True)
+    assert user.left
+
+
+def test_threads_that_go_on_after_the_main_one_still_can_begin() -> None:
+    code = f"""{USERS}
+import time
+
+def late():
+    time.sleep(0.2)  # the main thread has ended by now
+    _background.enter(User())
+
+_background.enter(User())
+threading.Thread(target=late).start()
+"""
+    assert run_python(code).stdout == 2 * "finished\n"
+
+
 def test_nothing_begins_once_all_have_finished_for_the_interpreters_end() -> None:
     code = f"""{USERS}
 import atexit

@@ -9,7 +9,7 @@ from memory import Memory, Server
 from fastware_sse import _pages
 from fastware_sse._outage import Outage
 from fastware_sse._pages import Page, Pages
-from fastware_sse.backplane import BackplaneError, PositionLost, decoded, encoded
+from fastware_sse.backplane import BackplaneError, Entry, PositionLost, decoded, encoded
 
 
 def pages_of(server: Server) -> Pages:
@@ -78,6 +78,24 @@ async def test_nobody_waits_for_ever_behind_others_who_come_further_back() -> No
         await pages.page(encoded(2_700 - start, 13))
     assert last.done() and len(server.pages) <= 3
     assert last.result().is_last
+
+
+async def test_one_whose_place_cannot_be_read_holds_up_nobody() -> None:
+    class Picky(Memory):
+        async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
+            if decoded(position) > 500:
+                raise BackplaneError("it cannot be read")
+            return await super().page(epoch, position, n)
+
+    server = Server()
+    server.fill(500)
+    memory = Picky(server)
+    pages = Pages(memory, server.epoch, Outage(memory))
+    assert (await pages.page(encoded(490, 13))).is_last
+    bad = asyncio.create_task(pages.page(encoded(700, 13)))
+    assert (await asyncio.wait_for(pages.page(encoded(10, 13)), 10)).entries
+    assert not bad.done()
+    bad.cancel()
 
 
 async def test_what_is_kept_is_bounded_and_goes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

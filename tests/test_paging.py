@@ -352,6 +352,17 @@ async def test_an_id_that_no_entry_has_had_yet_is_of_the_future() -> None:
     await client.leave()
 
 
+async def test_a_number_that_no_server_gives_out_is_asked_of_none() -> None:
+    for digits in ("7" * 13, "p" + "7" * 12):  # more than 64 bits, and the most that fits
+        broadcaster, archive = paged(history=3)
+        archive.publish(1, 2)
+        last_id = id_of(9)[:14] + digits
+        client = Viewer(broadcaster, last_id)
+        await client.has([1, 2])
+        assert client.got.gaps == [gap("future", last_id)]
+        await client.leave()
+
+
 @pytest.mark.parametrize("how", ["trimmed", "rebased", "both"])
 async def test_what_goes_while_it_is_read_ends_the_stream(how: str) -> None:
     """As where the local history passes somebody who catches up: when it is back, it is told."""

@@ -43,6 +43,9 @@ enum fw_join fw_place_judge_locked(const struct fw_hub *hub, const struct fw_id 
     if (id->digits != hub->digits)
         return FW_JOIN_INVALID;
     if (hub->is_told) {
+        /* No server gives out the highest numbers, which are also those of whoever sent more than 64 bits. */
+        if (id->position.high == UINT64_MAX || id->position.low == UINT64_MAX)
+            return FW_JOIN_FUTURE;
         bool is_here =
             !fw_position_is_above(id->position, hub->position) && !fw_position_is_above(hub->base, id->position);
         return is_here ? FW_JOIN_RESUMED : FW_JOIN_BEHIND;
