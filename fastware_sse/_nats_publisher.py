@@ -45,8 +45,8 @@ class Publisher:
         if self._tried is None:
             self._tried = time.monotonic()
         elif time.monotonic() - self._tried > settings.window / 2:
-            done = await self._last_counter(connection, settings.stream)
-            messages = [message for message, item in zip(messages, batch, strict=True) if item.counter > done]
+            done = await self._counters(connection, settings.stream)
+            messages = [message for message, item in zip(messages, batch, strict=True) if item.counter not in done]
         try:
             if messages:
                 self._behind = await connection.publish(settings.subject, messages)
@@ -61,13 +61,14 @@ class Publisher:
             raise EntryTooLarge(f"NATS takes {largest:,} bytes, not {len(payload) + _HEADERS:,}", item.counter)
         return {Header.MSG_ID: f"{self._prefix}.{item.counter}"}, payload
 
-    async def _last_counter(self, connection: Connection, stream: str) -> int:
-        """Of what the stream has of this publisher; 0 if that is nothing."""
-        counter, sequence, is_last = 0, self._behind, False
+    async def _counters(self, connection: Connection, stream: str) -> set[int]:
+        """Of what the stream has of this publisher. There may be holes: each message is taken or refused by itself."""
+        counters: set[int] = set()
+        sequence, is_last = self._behind, False
         while not is_last:
             found, is_last = await connection.read(stream, sequence + 1, _READ_BACK)
             for sequence, message in found:  # noqa: B007
                 prefix, _, number = (message.headers or {}).get(Header.MSG_ID, "").rpartition(".")
                 if prefix == self._prefix:
-                    counter = max(counter, int(number))
-        return counter
+                    counters.add(int(number))
+        return counters

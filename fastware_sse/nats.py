@@ -114,12 +114,18 @@ class JetStream(Backplane):
                 raise error from None
 
     def _learn(self, config: StreamConfig) -> None:
-        """What a stream is like that somebody else may have made."""
+        """What a stream is like that somebody else may have made. It must lose messages at its front alone, where we see
+        it: a hole in the middle would be one in silence."""
         if config.retention not in (None, RetentionPolicy.LIMITS):
             raise BackplaneRefused(f"the stream {self.stream!r} has the retention {config.retention}, not limits")
         subjects = [subject for subject in config.subjects or [] if not set("*>") & set(subject)]
         if not subjects:
             raise BackplaneRefused(f"the stream {self.stream!r} has no subject without a wildcard")
+        is_mixed = config.subjects != subjects[:1] or bool(config.sources)
+        if is_mixed and ((config.max_msgs_per_subject or 0) > 0 or config.allow_rollup_hdrs):
+            raise BackplaneRefused(f"the stream {self.stream!r} has several subjects, and a limit or rollup for each")
+        if config.allow_msg_ttl:
+            raise BackplaneRefused(f"the stream {self.stream!r} allows messages that expire each by itself")
         subject = self.stream if self.stream in subjects else subjects[0]
         largest = config.max_msg_size if (config.max_msg_size or 0) > 0 else None
         self._settings = Settings(self.stream, subject, config.duplicate_window or 0, largest)

@@ -13,7 +13,7 @@ import nats
 import pytest
 import trustme
 from engines import Engine, nats_server
-from nats.js.api import RetentionPolicy, StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 from servers import reserve_port
 from test_e2e_engines import Follower, items, numbers
 
@@ -155,6 +155,30 @@ async def test_a_stream_without_a_subject_to_publish_to(server: Engine) -> None:
     await refused(server.url, "has no subject without a wildcard")
 
 
+@pytest.mark.parametrize(
+    ("subjects", "limits", "text"),
+    [
+        (["news", "other"], {"max_msgs_per_subject": 10}, "has several subjects, and a limit or rollup for each"),
+        (["news", "more.>"], {"max_msgs_per_subject": 10}, "has several subjects, and a limit or rollup for each"),
+        (["news", "other"], {"allow_rollup_hdrs": True}, "has several subjects, and a limit or rollup for each"),
+    ],
+)
+async def test_a_stream_that_loses_messages_in_its_middle(
+    server: Engine, subjects: list[str], limits: dict[str, Any], text: str
+) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=subjects, **limits))
+    await refused(server.url, text)
+
+
+async def test_a_limit_for_the_one_subject(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], max_msgs_per_subject=10))
+    async with opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 11))
+        assert not await stream.covers(epoch, start)
+
+
 async def test_a_stream_that_takes_no_more(server: Engine) -> None:
     async with direct(server) as js:
         await js.add_stream(StreamConfig("news", subjects=["news"], max_msgs=1, discard="new"))
@@ -214,6 +238,21 @@ async def test_a_retry_after_the_window_reads_back_what_is_there(server: Engine)
             page = await stream.page(epoch, start, 2000)
             data = [entry.data.decode() for entry in page]
             assert data == [*numbers(1, 3), *numbers(1, 600), *numbers(4, 13)]
+
+
+async def test_what_was_refused_of_a_batch_is_added_after_the_window(server: Engine) -> None:
+    """Those behind it are there by then."""
+    limits = {"subjects": ["news"], "discard": DiscardPolicy.NEW, "duplicate_window": 0.1}
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", max_bytes=20_000, **limits))
+        async with opened(server.url) as (stream, epoch, start):
+            batch = [Item(1, "update", b"first"), Item(2, "update", b"x" * 30_000), Item(3, "update", b"third")]
+            with pytest.raises(BackplaneRefused, match="maximum bytes exceeded"):
+                await stream.publish("aa", batch)
+            await js.update_stream(StreamConfig("news", max_bytes=200_000, **limits))
+            await asyncio.sleep(0.3)  # the window
+            await stream.publish("aa", batch)
+            assert [entry.data for entry in await stream.page(epoch, start, 9)] == [b"first", b"third", b"x" * 30_000]
 
 
 async def test_a_message_deleted_by_hand_is_no_gap(server: Engine) -> None:
