@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nats.js.api import Header
-from nats.js.errors import NoStreamResponseError
 
 from ._nats_connection import Connection, Message
 from .backplane import EntryTooLarge, Item
@@ -23,6 +22,7 @@ class Settings(NamedTuple):
     """What publishing depends on, as the stream has it."""
 
     stream: str
+    epoch: str
     subject: str
     window: float
     """Seconds for which the server knows which messages it has."""
@@ -33,26 +33,25 @@ class Settings(NamedTuple):
 class Publisher:
     """The server knows a message that it has, for a while. After that one looks what is there before trying again."""
 
-    def __init__(self, name: str, behind: int) -> None:
-        """Nothing up to `behind` in the stream is of this publisher."""
+    def __init__(self, name: str, behind: int, epoch: str) -> None:
+        """Nothing up to `behind` in the stream of that epoch is of this publisher."""
         self._prefix = f"{OURS}{name}"
         self._behind = behind
+        self._epoch = epoch
         self._tried: float | None = None  # when messages were first sent of which nobody knows whether they are there
 
     async def publish(self, connection: Connection, settings: Settings, batch: Sequence[Item]) -> None:
         largest = min(connection.client.max_payload, settings.largest or connection.client.max_payload)
         messages = [self._message(item, largest) for item in batch]
+        if settings.epoch != self._epoch:
+            self._behind, self._epoch = 0, settings.epoch  # another stream's numbers say nothing
         if self._tried is None:
             self._tried = time.monotonic()
         elif time.monotonic() - self._tried > settings.window / 2:
             done = await self._counters(connection, settings.stream)
             messages = [message for message, item in zip(messages, batch, strict=True) if item.counter not in done]
-        try:
-            if messages:
-                self._behind = await connection.publish(settings.subject, messages)
-        except NoStreamResponseError:
-            self._behind = 0  # the next stream begins anew
-            raise
+        if messages:
+            self._behind = await connection.publish(settings.subject, messages)
         self._tried = None
 
     def _message(self, item: Item, largest: int) -> Message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from ._core import BackplaneFull
 
@@ -129,6 +130,19 @@ class Backplane(ABC):
 
         Raises PositionLost where there is no stream any more, and EntryTooLarge.
         """
+
+
+def parts_of(url: str) -> SplitResult:
+    """Raises ValueError, without what may be a part of the password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "the port in the URL is no number, or its host no name; /, #, ?, @, [ and , in a password must be "
+            "percent-encoded"
+        ) from None
+    return parts
 
 
 def decoded(position: str) -> int:

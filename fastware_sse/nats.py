@@ -25,6 +25,7 @@ __all__ = ["JetStream", "publish"]
 
 _DIGITS = 13
 _WINDOW = 30.0  # seconds for which a stream of ours knows the ids of messages; that takes memory of the server
+_MOST = 2**64 - 1  # the largest number there is
 _MAKING = 100  # hundredths of a second that it may take until a new stream is all there
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
@@ -61,7 +62,7 @@ class JetStream(Backplane):
         self._address = Address(checked_url(url), tls, credentials)
         self._server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._settings = Settings(stream, stream, _WINDOW, None)
+        self._settings = Settings(stream, "", stream, _WINDOW, None)
         self._publishers: dict[str, Publisher] = {}
 
     def __repr__(self) -> str:
@@ -99,8 +100,9 @@ class JetStream(Backplane):
                 info = await connection.js.stream_info(self.stream)
             else:
                 raise BackplaneError(f"the stream {self.stream!r} does not say when it was made")
-        self._learn(info.config)
-        return _epoch(info)
+        epoch = _epoch(info)
+        self._learn(info.config, epoch)
+        return epoch
 
     async def _made(self, connection: Connection) -> StreamInfo:
         """The stream, which was not there."""
@@ -113,9 +115,9 @@ class JetStream(Backplane):
             except NotFoundError:
                 raise error from None
 
-    def _learn(self, config: StreamConfig) -> None:
-        """What a stream is like that somebody else may have made. It must lose messages at its front alone, where we see
-        it: a hole in the middle would be one in silence."""
+    def _learn(self, config: StreamConfig, epoch: str) -> None:
+        """What a stream is like that somebody else may have made. It is to lose messages at its front alone: in the
+        middle we would not see it."""
         if config.retention not in (None, RetentionPolicy.LIMITS):
             raise BackplaneRefused(f"the stream {self.stream!r} has the retention {config.retention}, not limits")
         subjects = [subject for subject in config.subjects or [] if not set("*>") & set(subject)]
@@ -128,7 +130,7 @@ class JetStream(Backplane):
             raise BackplaneRefused(f"the stream {self.stream!r} allows messages that expire each by itself")
         subject = self.stream if self.stream in subjects else subjects[0]
         largest = config.max_msg_size if (config.max_msg_size or 0) > 0 else None
-        self._settings = Settings(self.stream, subject, config.duplicate_window or 0, largest)
+        self._settings = Settings(self.stream, epoch, subject, config.duplicate_window or 0, largest)
 
     async def _info(self) -> StreamInfo:
         server = self._opened()
@@ -147,6 +149,8 @@ class JetStream(Backplane):
         server = self._opened()
         page: list[Entry] = []
         sequence, is_last = _decoded(position), False
+        if sequence >= _MOST:  # that clients make up
+            raise PositionLost(f"no stream reaches to {position}")
         async with server.ranging, server.asked(self.stream) as connection:
             while len(page) < n and not is_last:
                 found, is_last = await connection.read(self.stream, sequence + 1, n - len(page))
@@ -198,7 +202,8 @@ class JetStream(Backplane):
         server = self._opened()
         known = self._publishers.get(publisher)
         if known is None:
-            known = self._publishers[publisher] = Publisher(publisher, (await self._info()).state.last_seq)
+            info = await self._info()
+            known = self._publishers[publisher] = Publisher(publisher, info.state.last_seq, _epoch(info))
         with server.explained(self.stream):
             await known.publish(await server.connected(), self._settings, batch)
 

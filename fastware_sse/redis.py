@@ -17,6 +17,7 @@ from .backplane import Backplane, BackplaneError, Entry, EntryTooLarge, Item, Po
 __all__ = ["RedisStream", "publish"]
 
 _HALF = 13  # digits of the milliseconds in an entry's id, and of the number behind them
+_MOST = 2**64 - 1  # the largest of each
 _START = b"0-0"
 _DAY = 86_400
 _MINUTE = 60
@@ -80,7 +81,10 @@ class RedisStream(Backplane):
     async def covers(self, epoch: str, position: str) -> bool:
         server = self._opened()
         async with server.asked(self.key):
-            return bool(await server.covers([self.key], [epoch, _id(position)]))
+            try:
+                return bool(await server.covers([self.key], [epoch, _id(position)]))
+            except PositionLost:
+                return False
 
     async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
         page: list[Entry] = []
@@ -183,4 +187,8 @@ def _half(number: bytes) -> str:
 
 
 def _id(position: str) -> bytes:
-    return b"%d-%d" % (decoded(position[:_HALF]), decoded(position[_HALF:]))
+    """Raises PositionLost where Redis can have no entry behind it: clients make such positions up."""
+    halves = decoded(position[:_HALF]), decoded(position[_HALF:])
+    if max(halves) > _MOST or min(halves) == _MOST:
+        raise PositionLost(f"no stream reaches to {position}")
+    return b"%d-%d" % halves

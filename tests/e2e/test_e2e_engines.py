@@ -14,7 +14,7 @@ import pytest
 from backdoor import Backdoor, Nats, Redis
 from engines import Engine, nats_server, redis_server
 
-from fastware_sse.backplane import Backplane, BackplaneError, Entry, Item, PositionLost, decoded
+from fastware_sse.backplane import Backplane, BackplaneError, Entry, Item, PositionLost, decoded, encoded
 from fastware_sse.nats import publish as publish_to_nats
 from fastware_sse.redis import publish as publish_to_redis
 
@@ -240,6 +240,17 @@ async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> No
         assert await stream.covers(epoch, page[7].position)
         assert await stream.page(epoch, page[7].position, 10) == page[8:]
         assert await stream.last() == page[-1].position
+
+
+@pytest.mark.parametrize("number", [2**65 - 1, 2**64, 2**64 - 1, 2**64 - 2, 2**63])
+async def test_a_position_that_somebody_made_up_is_lost(server: Any, number: int) -> None:
+    """Redis and NATS refuse what has more than 64 bits, as if something were wrong with them."""
+    async with opened(server) as (_, stream, epoch, _):
+        await stream.publish("aa", items(1, 3))
+        position = encoded(number, 13) * (stream.digits // 13)
+        assert not await stream.covers(epoch, position)
+        with pytest.raises(PositionLost):
+            await stream.page(epoch, position, 9)
 
 
 async def test_a_slow_follower_notices_that_entries_were_trimmed_away(server: Any) -> None:

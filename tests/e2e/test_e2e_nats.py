@@ -60,6 +60,9 @@ async def direct(server: Engine) -> AsyncIterator[Any]:
         ("nats://anna:secret@", "names no host"),
         ("nats://localhost,", "begins with"),
         ("nats://localhost:port", "port"),
+        ("nats://anna:secret/x@localhost", "percent-encoded"),
+        ("nats://anna:secret,x@localhost", "percent-encoded"),
+        ("nats://anna:1,secret:x@localhost", "begins with"),
         ("nats://localhost:99999", "ort"),
     ],
 )
@@ -67,6 +70,7 @@ def test_a_url_that_is_nonsense(url: str, text: str) -> None:
     with pytest.raises(ValueError, match=text) as raised:
         JetStream(url, "news")
     assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -238,6 +242,28 @@ async def test_a_retry_after_the_window_reads_back_what_is_there(server: Engine)
             page = await stream.page(epoch, start, 2000)
             data = [entry.data.decode() for entry in page]
             assert data == [*numbers(1, 3), *numbers(1, 600), *numbers(4, 13)]
+
+
+async def test_a_retry_after_the_window_in_a_stream_that_was_made_anew(server: Engine) -> None:
+    """Its numbers begin anew too."""
+    async with direct(server) as js, opened(server.url) as (stream, _, _):
+        await stream.publish("aa", items(1, 50))
+        await js.delete_stream("news")
+        await js.add_stream(StreamConfig("news", subjects=["news"], duplicate_window=0.1))
+        epoch = await stream.epoch()
+        connection = await stream._server.connected()
+
+        async def unanswered(*arguments: Any) -> int:
+            await type(connection).publish(connection, *arguments)
+            raise ConnectionError
+
+        connection.publish = unanswered
+        with pytest.raises(BackplaneError):
+            await stream.publish("aa", items(51, 51))
+        del connection.publish
+        await asyncio.sleep(0.3)  # the window
+        await stream.publish("aa", items(51, 51))
+        assert [entry.data for entry in await stream.page(epoch, "a" * 13, 9)] == [b"51"]
 
 
 async def test_what_was_refused_of_a_batch_is_added_after_the_window(server: Engine) -> None:
