@@ -40,6 +40,7 @@ class Server:
         self._tailing = _client(_pool(url, PATIENCE + BLOCK, 0), is_single=True)
         self.tail = Tail(self._tailing, self.ranges)
         self.epoch = self.ranges.register_script(_redis_scripts.EPOCH)
+        self.renew = self.ranges.register_script(_redis_scripts.RENEW)
         self.covers = self.ranges.register_script(_redis_scripts.COVERS)
         self.publish = self._publishing.register_script(_redis_scripts.PUBLISH)
 

@@ -72,7 +72,7 @@ class Backplane(ABC):
 
     A position is where an entry stands in it: so many digits in base 32, the most significant first, in an order that
     decoded() gives. The zero position, all "a", is in front of the first entry. An epoch is 13 such digits: it changes
-    when the stream is deleted or made anew, and all processes see the same.
+    when the stream is deleted or made anew, or has lost its end, and all processes see the same.
 
     All coroutines run on the one event loop of the background thread, after open(), several at the same time. None of
     them waits for ever for a server that says nothing. They raise BackplaneError, with a text for operators; one that
@@ -97,6 +97,14 @@ class Backplane(ABC):
     @abstractmethod
     async def epoch(self) -> str:
         """The epoch, of a stream that is made where there is none."""
+
+    @abstractmethod
+    async def renewed(self, epoch: str) -> str:
+        """Give the stream of that epoch another one, and return it; that which it has, if somebody else was first.
+
+        To be called where the server has lost the end of the stream, and may give the same positions out again. All
+        who follow it get PositionLost, some seconds later at the latest. Raises PositionLost where there is no stream.
+        """
 
     @abstractmethod
     async def last(self) -> str:

@@ -21,6 +21,7 @@ _MOST = 2**64 - 1  # the largest of each
 _START = b"0-0"
 _DAY = 86_400
 _MINUTE = 60
+_CHECK = 5.0  # seconds
 _LARGEST = 500_000_000  # bytes: with what is around it less than Redis takes in one piece (proto-max-bulk-len)
 
 
@@ -70,6 +71,14 @@ class RedisStream(Backplane):
             found: bytes = await server.epoch([self.key], [encoded(secrets.randbits(64), 13)])
         return found.decode()
 
+    async def renewed(self, epoch: str) -> str:
+        server = self._opened()
+        async with server.asked(self.key):
+            found: bytes | None = await server.renew([self.key], [epoch, encoded(secrets.randbits(64), 13)])
+        if found is None:
+            raise PositionLost(f"there is no stream {self.key!r}")
+        return found.decode()
+
     async def last(self) -> str:
         server = self._opened()
         async with server.asked(self.key):
@@ -110,14 +119,18 @@ class RedisStream(Backplane):
         return list(found)
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
-        server = self._opened()
+        server, now = self._opened(), asyncio.get_running_loop().time
         with server.explained(self.key):
             async with aclosing(server.tail.follow(self.key.encode(), _id(position))) as following:
+                known = now()
                 async for found in following:
                     # An entry that names the one before vouches for it. In all other cases the server is asked: what
                     # is there now, after the read, was there at the read.
-                    if not _is_chain(found, _id(position)) and not await self.covers(epoch, position):
-                        raise PositionLost(f"the stream {self.key!r} does not reach back to {position} any more")
+                    # It is asked now and then in any case: epochs are renewed.
+                    if not _is_chain(found, _id(position)) or now() - known >= _CHECK:
+                        if not await self.covers(epoch, position):
+                            raise PositionLost(f"the stream {self.key!r} does not reach back to {position} any more")
+                        known = now()
                     if found:
                         entries = [entry for entry in map(_entry, found) if entry is not None]
                         self.foreign += len(found) - len(entries)

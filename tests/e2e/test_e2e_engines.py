@@ -225,6 +225,28 @@ async def test_a_stream_that_is_deleted_ends_those_who_follow_in_silence(server:
         assert isinstance(await at_start.error(), BackplaneError)
 
 
+async def test_an_epoch_that_is_renewed_ends_those_who_follow(server: Any) -> None:
+    """Also while there is always something to read. Of two who renew it, one is first."""
+    async with opened(server) as (_, stream, epoch, start):
+        follower = Follower(stream, epoch, start)
+        await stream.publish("aa", items(1, 3))
+        await follower.has(3)
+        other = await stream.renewed(epoch)
+        assert other != epoch
+        assert await stream.renewed(epoch) == await stream.epoch() == other
+        counter = 3
+        while not follower.task.done():
+            counter += 1
+            await stream.publish("aa", items(counter, counter))
+            await asyncio.wait([follower.task], timeout=0.05)
+        assert isinstance(await follower.error(), PositionLost)
+        assert not await stream.covers(epoch, start)
+        with pytest.raises(PositionLost):
+            await stream.page(epoch, start, 9)
+        assert len(await stream.page(other, start, 1000)) == counter
+        assert await stream.renewed(other) not in (epoch, other)
+
+
 async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> None:
     async with opened(server) as (backdoor, stream, epoch, start):
         await stream.publish("aa", items(1, 10))
