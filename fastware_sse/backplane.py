@@ -112,8 +112,8 @@ class Backplane(ABC):
 
     @abstractmethod
     async def covers(self, epoch: str, position: str) -> bool:
-        """Whether all that ever came behind `position` is still there: its entry exists, or nothing ever came behind it,
-        or it is the zero position of a stream that was never trimmed. May err to False, never to True."""
+        """Whether all that ever came behind `position` is still there: its entry exists, or nothing came behind it, or
+        it is the zero position of a stream that was never trimmed. May err to False, never to True."""
 
     @abstractmethod
     async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
