@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nats.js.api import Header
-from nats.js.errors import NoStreamResponseError
 
 from ._nats_connection import Connection, Message
 from .backplane import EntryTooLarge, Item
@@ -23,6 +22,7 @@ class Settings(NamedTuple):
     """What publishing depends on, as the stream has it."""
 
     stream: str
+    epoch: str
     subject: str
     window: float
     """Seconds for which the server knows which messages it has."""
@@ -33,26 +33,25 @@ class Settings(NamedTuple):
 class Publisher:
     """The server knows a message that it has, for a while. After that one looks what is there before trying again."""
 
-    def __init__(self, name: str, behind: int) -> None:
-        """Nothing up to `behind` in the stream is of this publisher."""
+    def __init__(self, name: str, behind: int, epoch: str) -> None:
+        """Nothing up to `behind` in the stream of that epoch is of this publisher."""
         self._prefix = f"{OURS}{name}"
         self._behind = behind
+        self._epoch = epoch
         self._tried: float | None = None  # when messages were first sent of which nobody knows whether they are there
 
     async def publish(self, connection: Connection, settings: Settings, batch: Sequence[Item]) -> None:
         largest = min(connection.client.max_payload, settings.largest or connection.client.max_payload)
         messages = [self._message(item, largest) for item in batch]
+        if settings.epoch != self._epoch:
+            self._behind, self._epoch = 0, settings.epoch  # another stream's numbers say nothing
         if self._tried is None:
             self._tried = time.monotonic()
         elif time.monotonic() - self._tried > settings.window / 2:
-            done = await self._last_counter(connection, settings.stream)
-            messages = [message for message, item in zip(messages, batch, strict=True) if item.counter > done]
-        try:
-            if messages:
-                self._behind = await connection.publish(settings.subject, messages)
-        except NoStreamResponseError:
-            self._behind = 0  # the next stream begins anew
-            raise
+            done = await self._counters(connection, settings.stream)
+            messages = [message for message, item in zip(messages, batch, strict=True) if item.counter not in done]
+        if messages:
+            self._behind = await connection.publish(settings.subject, messages)
         self._tried = None
 
     def _message(self, item: Item, largest: int) -> Message:
@@ -61,13 +60,14 @@ class Publisher:
             raise EntryTooLarge(f"NATS takes {largest:,} bytes, not {len(payload) + _HEADERS:,}", item.counter)
         return {Header.MSG_ID: f"{self._prefix}.{item.counter}"}, payload
 
-    async def _last_counter(self, connection: Connection, stream: str) -> int:
-        """Of what the stream has of this publisher; 0 if that is nothing."""
-        counter, sequence, is_last = 0, self._behind, False
+    async def _counters(self, connection: Connection, stream: str) -> set[int]:
+        """Of what the stream has of this publisher. There may be holes: each message is taken or refused by itself."""
+        counters: set[int] = set()
+        sequence, is_last = self._behind, False
         while not is_last:
             found, is_last = await connection.read(stream, sequence + 1, _READ_BACK)
             for sequence, message in found:  # noqa: B007
                 prefix, _, number = (message.headers or {}).get(Header.MSG_ID, "").rpartition(".")
                 if prefix == self._prefix:
-                    counter = max(counter, int(number))
-        return counter
+                    counters.add(int(number))
+        return counters

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.js import errors as js_errors
 
 from ._nats_connection import PATIENCE, Connection
-from .backplane import BackplaneError, BackplaneRefused, PositionLost
+from .backplane import BackplaneError, BackplaneRefused, PositionLost, parts_of
 
 RANGES = 4  # consumers at once that read a range
 
@@ -157,10 +157,11 @@ def checked_url(url: str) -> str:
     """Returns it. Raises TypeError or ValueError, in words for the user and without the password."""
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
-    for parts in map(urlsplit, url.split(",")):
+    for parts in map(parts_of, url.split(",")):
         if parts.scheme not in ("nats", "tls", "ws", "wss"):
-            raise ValueError(f"a NATS URL begins with nats://, tls://, ws:// or wss://, not with {parts.scheme!r}")
+            raise ValueError(
+                "a NATS URL begins with nats://, tls://, ws:// or wss://; those of a cluster are each whole"
+            )
         if not parts.hostname:
             raise ValueError("the NATS URL names no host")
-        _ = parts.port  # raises ValueError itself
     return url

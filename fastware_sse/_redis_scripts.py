@@ -43,11 +43,30 @@ return ARGV[1]
 """
 )
 
+# KEYS: the stream. ARGV: an epoch, and the one that is to follow it. Returns what it is now, or nil without a stream.
+# It stays if it is not the first one any more: somebody else was here before.
+RENEW = (
+    _GROUP
+    + """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return false
+end
+local found = epoch_of(KEYS[1])
+if found ~= ARGV[1] then
+  return found or false
+end
+redis.call('XGROUP', 'DESTROY', KEYS[1], prefix .. found)
+redis.call('XGROUP', 'CREATE', KEYS[1], prefix .. ARGV[2], '$')
+return ARGV[2]
+"""
+)
+
 # KEYS: the stream. ARGV: an epoch, the id of an entry. Returns 1, or nil if the stream has another epoch, or what was
 # behind the entry may not all be there.
 #
-# Since trimming begins with the oldest, an entry that is there vouches for all behind it. 0-0 is no entry: in its place
-# stands that the oldest entry had none before it. If that is foreign, Redis 7 is asked how many there ever were.
+# Since trimming begins with the oldest, an entry that is there vouches for all behind it. So does the newest that ever
+# was, even if it was removed: there is nothing behind it. 0-0 is no entry: in its place stands that the oldest entry
+# had none before it. If that is foreign, Redis 7 is asked how many there ever were.
 COVERS = (
     _GROUP
     + _INFO
@@ -56,19 +75,21 @@ local key, id = KEYS[1], ARGV[2]
 if redis.call('EXISTS', key) == 0 or epoch_of(key) ~= ARGV[1] then
   return false
 end
-local covered
-if id == '0-0' then
-  local info = info_of(key)
-  local first = info['first-entry']
-  if first and first[2][5] == 'from' then
-    covered = string.sub(first[2][6], -4) == ' 0-0'
-  else
-    covered = info['last-generated-id'] == id or info['entries-added'] == info['length']
-  end
-else
-  covered = #redis.call('XRANGE', key, id, id) == 1
+if #redis.call('XRANGE', key, id, id) == 1 then
+  return true
 end
-return covered
+local info = info_of(key)
+if info['last-generated-id'] == id then
+  return true
+end
+if id ~= '0-0' then
+  return false
+end
+local first = info['first-entry']
+if first and first[2][5] == 'from' then
+  return string.sub(first[2][6], -4) == ' 0-0'
+end
+return info['entries-added'] == info['length']
 """
 )
 

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 
 from . import _redis_scripts
 from ._redis_tail import BLOCK, Tail
-from .backplane import BackplaneError, BackplaneRefused
+from .backplane import BackplaneError, BackplaneRefused, parts_of
 
 PATIENCE = 5.0  # seconds for an answer
 
@@ -40,6 +40,7 @@ class Server:
         self._tailing = _client(_pool(url, PATIENCE + BLOCK, 0), is_single=True)
         self.tail = Tail(self._tailing, self.ranges)
         self.epoch = self.ranges.register_script(_redis_scripts.EPOCH)
+        self.renew = self.ranges.register_script(_redis_scripts.RENEW)
         self.covers = self.ranges.register_script(_redis_scripts.COVERS)
         self.publish = self._publishing.register_script(_redis_scripts.PUBLISH)
 
@@ -106,7 +107,7 @@ def checked_url(url: str) -> str:
     """Returns it. Raises TypeError or ValueError, in words for the user and without the password."""
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
-    parts = urlsplit(url)
+    parts = parts_of(url)
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ValueError(f"a Redis URL begins with redis://, rediss:// or unix://, not with {parts.scheme!r}")
     if parts.scheme == "unix" and not parts.path:
@@ -114,10 +115,11 @@ def checked_url(url: str) -> str:
     if parts.scheme != "unix":
         if not parts.hostname:
             raise ValueError("the Redis URL names no host")
-        _ = parts.port  # raises ValueError itself
         database = parts.path.strip("/")
         if database and not database.isdecimal():
-            raise ValueError(f"the path of a Redis URL is the number of a database, not {database!r}")
+            raise ValueError(
+                "the path of a Redis URL is the number of a database; a / in a password must be percent-encoded"
+            )
     try:
         pool: Any = ConnectionPool.from_url(url)
         pool.make_connection()

@@ -168,7 +168,7 @@ class Relay:
             if epoch != known:
                 reason = "epoch"
             elif decoded(last) < decoded(self._position):
-                reason = "future"
+                reason, epoch = "future", await backplane.renewed(epoch)
             elif not await backplane.covers(epoch, self._position):
                 reason = "evicted"
         if known is None or reason is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from ._core import BackplaneFull
 
@@ -71,7 +72,7 @@ class Backplane(ABC):
 
     A position is where an entry stands in it: so many digits in base 32, the most significant first, in an order that
     decoded() gives. The zero position, all "a", is in front of the first entry. An epoch is 13 such digits: it changes
-    when the stream is deleted or made anew, and all processes see the same.
+    when the stream is deleted or made anew, or has lost its end, and all processes see the same.
 
     All coroutines run on the one event loop of the background thread, after open(), several at the same time. None of
     them waits for ever for a server that says nothing. They raise BackplaneError, with a text for operators; one that
@@ -98,13 +99,21 @@ class Backplane(ABC):
         """The epoch, of a stream that is made where there is none."""
 
     @abstractmethod
+    async def renewed(self, epoch: str) -> str:
+        """Give the stream of that epoch another one, and return it; that which it has, if somebody else was first.
+
+        To be called where the server has lost the end of the stream, and may give the same positions out again. All
+        who follow it get PositionLost, some seconds later at the latest. Raises PositionLost where there is no stream.
+        """
+
+    @abstractmethod
     async def last(self) -> str:
         """The position of the newest entry, foreign or not; of what was the newest if that was trimmed away."""
 
     @abstractmethod
     async def covers(self, epoch: str, position: str) -> bool:
-        """Whether all that ever came behind `position` is still there: its entry exists, or it is the zero position of
-        a stream that was never trimmed. May err to False, never to True."""
+        """Whether all that ever came behind `position` is still there: its entry exists, or nothing came behind it, or
+        it is the zero position of a stream that was never trimmed. May err to False, never to True."""
 
     @abstractmethod
     async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
@@ -129,6 +138,19 @@ class Backplane(ABC):
 
         Raises PositionLost where there is no stream any more, and EntryTooLarge.
         """
+
+
+def parts_of(url: str) -> SplitResult:
+    """Raises ValueError, without what may be a part of the password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "the port in the URL is no number, or its host no name; /, #, ?, @, [ and , in a password must be "
+            "percent-encoded"
+        ) from None
+    return parts
 
 
 def decoded(position: str) -> int:

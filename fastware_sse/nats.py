@@ -7,7 +7,6 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
@@ -15,6 +14,7 @@ from nats.js.errors import BadRequestError, NotFoundError
 
 from . import _outside
 from ._nats_connection import Connection, Found
+from ._nats_epoch import UNIX, epoch_of, renew
 from ._nats_publisher import OURS, Publisher, Settings
 from ._nats_server import Address, Server, checked_url
 from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, PositionLost
@@ -24,9 +24,10 @@ from .backplane import encoded as _encoded
 __all__ = ["JetStream", "publish"]
 
 _DIGITS = 13
+_CHECK = 5.0  # seconds after which who follows looks again whether the epoch is still that one
 _WINDOW = 30.0  # seconds for which a stream of ours knows the ids of messages; that takes memory of the server
+_MOST = 2**64 - 1  # the largest number there is
 _MAKING = 100  # hundredths of a second that it may take until a new stream is all there
-_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
 
 
@@ -61,7 +62,7 @@ class JetStream(Backplane):
         self._address = Address(checked_url(url), tls, credentials)
         self._server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._settings = Settings(stream, stream, _WINDOW, None)
+        self._settings = Settings(stream, "", stream, _WINDOW, None)
         self._publishers: dict[str, Publisher] = {}
 
     def __repr__(self) -> str:
@@ -93,14 +94,20 @@ class JetStream(Backplane):
                 info = await self._made(connection)
             # Where several processes make it at the same time, some find it before it says when that was.
             for _ in range(_MAKING):
-                if info.created is not None and info.created > _UNIX:
+                if info.created is not None and info.created > UNIX:
                     break
                 await asyncio.sleep(0.01)
                 info = await connection.js.stream_info(self.stream)
             else:
                 raise BackplaneError(f"the stream {self.stream!r} does not say when it was made")
-        self._learn(info.config)
-        return _epoch(info)
+        epoch = epoch_of(info)
+        self._learn(info.config, epoch)
+        return epoch
+
+    async def renewed(self, epoch: str) -> str:
+        server = self._opened()
+        async with server.asked(self.stream) as connection:
+            return await renew(connection.js, self.stream, epoch)
 
     async def _made(self, connection: Connection) -> StreamInfo:
         """The stream, which was not there."""
@@ -113,16 +120,22 @@ class JetStream(Backplane):
             except NotFoundError:
                 raise error from None
 
-    def _learn(self, config: StreamConfig) -> None:
-        """What a stream is like that somebody else may have made."""
+    def _learn(self, config: StreamConfig, epoch: str) -> None:
+        """What a stream is like that somebody else may have made. It is to lose messages at its front alone: in the
+        middle we would not see it."""
         if config.retention not in (None, RetentionPolicy.LIMITS):
             raise BackplaneRefused(f"the stream {self.stream!r} has the retention {config.retention}, not limits")
         subjects = [subject for subject in config.subjects or [] if not set("*>") & set(subject)]
         if not subjects:
             raise BackplaneRefused(f"the stream {self.stream!r} has no subject without a wildcard")
+        is_mixed = config.subjects != subjects[:1] or bool(config.sources)
+        if is_mixed and ((config.max_msgs_per_subject or 0) > 0 or config.allow_rollup_hdrs):
+            raise BackplaneRefused(f"the stream {self.stream!r} has several subjects, and a limit or rollup for each")
+        if config.allow_msg_ttl:
+            raise BackplaneRefused(f"the stream {self.stream!r} allows messages that expire each by itself")
         subject = self.stream if self.stream in subjects else subjects[0]
         largest = config.max_msg_size if (config.max_msg_size or 0) > 0 else None
-        self._settings = Settings(self.stream, subject, config.duplicate_window or 0, largest)
+        self._settings = Settings(self.stream, epoch, subject, config.duplicate_window or 0, largest)
 
     async def _info(self) -> StreamInfo:
         server = self._opened()
@@ -135,12 +148,14 @@ class JetStream(Backplane):
     async def covers(self, epoch: str, position: str) -> bool:
         """Sequence numbers have no holes but those of trimming, at the front, and of what was deleted by hand."""
         info, sequence = await self._info(), _decoded(position)
-        return _epoch(info) == epoch and info.state.first_seq - 1 <= sequence <= info.state.last_seq
+        return epoch_of(info) == epoch and info.state.first_seq - 1 <= sequence <= info.state.last_seq
 
     async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
         server = self._opened()
         page: list[Entry] = []
         sequence, is_last = _decoded(position), False
+        if sequence >= _MOST:  # that clients make up
+            raise PositionLost(f"no stream reaches to {position}")
         async with server.ranging, server.asked(self.stream) as connection:
             while len(page) < n and not is_last:
                 found, is_last = await connection.read(self.stream, sequence + 1, n - len(page))
@@ -159,13 +174,14 @@ class JetStream(Backplane):
         with server.explained(self.stream):
             connection = await server.connected()
             last = _decoded(position)
-            is_known = False  # that it is the stream of that epoch; a consumer sees no other
+            now = asyncio.get_running_loop().time
+            known = -_CHECK  # when it was the stream of that epoch; a consumer sees no other, but epochs are renewed
             async with aclosing(connection.follow(self.stream, last + 1)) as following:
                 async for found in following:
                     is_whole = all(number == last + i for i, (number, _) in enumerate(found, 1))
-                    if not (is_known and is_whole):
+                    if not is_whole or now() - known >= _CHECK:
                         await self._check(epoch, position)
-                        is_known = True
+                        known = now()
                     if found:
                         entries = [entry for entry in map(self._entry, found) if entry is not None]
                         self.foreign += len(found) - len(entries)
@@ -192,7 +208,8 @@ class JetStream(Backplane):
         server = self._opened()
         known = self._publishers.get(publisher)
         if known is None:
-            known = self._publishers[publisher] = Publisher(publisher, (await self._info()).state.last_seq)
+            info = await self._info()
+            known = self._publishers[publisher] = Publisher(publisher, info.state.last_seq, epoch_of(info))
         with server.explained(self.stream):
             await known.publish(await server.connected(), self._settings, batch)
 
@@ -212,13 +229,6 @@ def publish(
     It takes what broadcast() takes, and raises what it raises, and BackplaneError if the server is away or refuses.
     """
     _outside.publish(JetStream(url, stream, maxlen=maxlen, tls=tls, credentials=credentials), event, data)
-
-
-def _epoch(info: StreamInfo) -> str:
-    """When the stream was made, in microseconds."""
-    if info.created is None:
-        raise BackplaneRefused("the server does not say when the stream was made")
-    return _encoded((info.created - _UNIX) // timedelta(microseconds=1), 13)
 
 
 def _position(sequence: int) -> str:

@@ -17,9 +17,11 @@ from .backplane import Backplane, BackplaneError, Entry, EntryTooLarge, Item, Po
 __all__ = ["RedisStream", "publish"]
 
 _HALF = 13  # digits of the milliseconds in an entry's id, and of the number behind them
+_MOST = 2**64 - 1  # the largest of each
 _START = b"0-0"
 _DAY = 86_400
 _MINUTE = 60
+_CHECK = 5.0  # seconds
 _LARGEST = 500_000_000  # bytes: with what is around it less than Redis takes in one piece (proto-max-bulk-len)
 
 
@@ -69,6 +71,14 @@ class RedisStream(Backplane):
             found: bytes = await server.epoch([self.key], [encoded(secrets.randbits(64), 13)])
         return found.decode()
 
+    async def renewed(self, epoch: str) -> str:
+        server = self._opened()
+        async with server.asked(self.key):
+            found: bytes | None = await server.renew([self.key], [epoch, encoded(secrets.randbits(64), 13)])
+        if found is None:
+            raise PositionLost(f"there is no stream {self.key!r}")
+        return found.decode()
+
     async def last(self) -> str:
         server = self._opened()
         async with server.asked(self.key):
@@ -80,7 +90,10 @@ class RedisStream(Backplane):
     async def covers(self, epoch: str, position: str) -> bool:
         server = self._opened()
         async with server.asked(self.key):
-            return bool(await server.covers([self.key], [epoch, _id(position)]))
+            try:
+                return bool(await server.covers([self.key], [epoch, _id(position)]))
+            except PositionLost:
+                return False
 
     async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
         page: list[Entry] = []
@@ -106,14 +119,18 @@ class RedisStream(Backplane):
         return list(found)
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
-        server = self._opened()
+        server, now = self._opened(), asyncio.get_running_loop().time
         with server.explained(self.key):
             async with aclosing(server.tail.follow(self.key.encode(), _id(position))) as following:
+                known = now()
                 async for found in following:
                     # An entry that names the one before vouches for it. In all other cases the server is asked: what
                     # is there now, after the read, was there at the read.
-                    if not _is_chain(found, _id(position)) and not await self.covers(epoch, position):
-                        raise PositionLost(f"the stream {self.key!r} does not reach back to {position} any more")
+                    # It is asked now and then in any case: epochs are renewed.
+                    if not _is_chain(found, _id(position)) or now() - known >= _CHECK:
+                        if not await self.covers(epoch, position):
+                            raise PositionLost(f"the stream {self.key!r} does not reach back to {position} any more")
+                        known = now()
                     if found:
                         entries = [entry for entry in map(_entry, found) if entry is not None]
                         self.foreign += len(found) - len(entries)
@@ -183,4 +200,8 @@ def _half(number: bytes) -> str:
 
 
 def _id(position: str) -> bytes:
-    return b"%d-%d" % (decoded(position[:_HALF]), decoded(position[_HALF:]))
+    """Raises PositionLost where Redis can have no entry behind it: clients make such positions up."""
+    halves = decoded(position[:_HALF]), decoded(position[_HALF:])
+    if max(halves) > _MOST or min(halves) == _MOST:
+        raise PositionLost(f"no stream reaches to {position}")
+    return b"%d-%d" % halves

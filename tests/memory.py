@@ -96,6 +96,11 @@ class Memory(Backplane):
             server.entries, server.last, server.trimmed = [], 0, 0
         return server.epoch
 
+    async def renewed(self, epoch: str) -> str:
+        self.check()
+        self.server.epochs += epoch == self.server.epoch
+        return self.server.epoch
+
     async def last(self) -> str:
         self.check()
         return encoded(self.server.last, 13)

@@ -222,6 +222,7 @@ async def test_a_buffer_is_full_of_bytes_too() -> None:
 async def test_a_reported_gap_and_then_on(reason: str, caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
     server.fill(20)
+    first = server.epoch
     broadcaster = on(server)
     client = await listener(broadcaster)
     broadcaster.broadcast("message", "before")
@@ -243,6 +244,7 @@ async def test_a_reported_gap_and_then_on(reason: str, caplog: pytest.LogCapture
     await until(lambda: client.got.gaps)
     assert f'"reason":"{reason}"' in client.got.gaps[0]
     epoch = server.epoch
+    assert (epoch == first) == (reason == "evicted")  # positions that were lost are given out again
     assert broadcaster.stats()["backplane"]["epoch"] == epoch
     broadcaster.broadcast("message", "after")
     seen = await client.has("before", "after")

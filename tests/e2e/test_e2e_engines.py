@@ -14,7 +14,7 @@ import pytest
 from backdoor import Backdoor, Nats, Redis
 from engines import Engine, nats_server, redis_server
 
-from fastware_sse.backplane import Backplane, BackplaneError, Entry, Item, PositionLost, decoded
+from fastware_sse.backplane import Backplane, BackplaneError, Entry, Item, PositionLost, decoded, encoded
 from fastware_sse.nats import publish as publish_to_nats
 from fastware_sse.redis import publish as publish_to_redis
 
@@ -225,6 +225,28 @@ async def test_a_stream_that_is_deleted_ends_those_who_follow_in_silence(server:
         assert isinstance(await at_start.error(), BackplaneError)
 
 
+async def test_an_epoch_that_is_renewed_ends_those_who_follow(server: Any) -> None:
+    """Also while there is always something to read. Of two who renew it, one is first."""
+    async with opened(server) as (_, stream, epoch, start):
+        follower = Follower(stream, epoch, start)
+        await stream.publish("aa", items(1, 3))
+        await follower.has(3)
+        other = await stream.renewed(epoch)
+        assert other != epoch
+        assert await stream.renewed(epoch) == await stream.epoch() == other
+        counter = 3
+        while not follower.task.done():
+            counter += 1
+            await stream.publish("aa", items(counter, counter))
+            await asyncio.wait([follower.task], timeout=0.05)
+        assert isinstance(await follower.error(), PositionLost)
+        assert not await stream.covers(epoch, start)
+        with pytest.raises(PositionLost):
+            await stream.page(epoch, start, 9)
+        assert len(await stream.page(other, start, 1000)) == counter
+        assert await stream.renewed(other) not in (epoch, other)
+
+
 async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> None:
     async with opened(server) as (backdoor, stream, epoch, start):
         await stream.publish("aa", items(1, 10))
@@ -240,6 +262,17 @@ async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> No
         assert await stream.covers(epoch, page[7].position)
         assert await stream.page(epoch, page[7].position, 10) == page[8:]
         assert await stream.last() == page[-1].position
+
+
+@pytest.mark.parametrize("number", [2**65 - 1, 2**64, 2**64 - 1, 2**64 - 2, 2**63])
+async def test_a_position_that_somebody_made_up_is_lost(server: Any, number: int) -> None:
+    """Redis and NATS refuse what has more than 64 bits, as if something were wrong with them."""
+    async with opened(server) as (_, stream, epoch, _):
+        await stream.publish("aa", items(1, 3))
+        position = encoded(number, 13) * (stream.digits // 13)
+        assert not await stream.covers(epoch, position)
+        with pytest.raises(PositionLost):
+            await stream.page(epoch, position, 9)
 
 
 async def test_a_slow_follower_notices_that_entries_were_trimmed_away(server: Any) -> None:

@@ -13,7 +13,7 @@ import nats
 import pytest
 import trustme
 from engines import Engine, nats_server
-from nats.js.api import RetentionPolicy, StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 from servers import reserve_port
 from test_e2e_engines import Follower, items, numbers
 
@@ -60,6 +60,9 @@ async def direct(server: Engine) -> AsyncIterator[Any]:
         ("nats://anna:secret@", "names no host"),
         ("nats://localhost,", "begins with"),
         ("nats://localhost:port", "port"),
+        ("nats://anna:secret/x@localhost", "percent-encoded"),
+        ("nats://anna:secret,x@localhost", "percent-encoded"),
+        ("nats://anna:1,secret:x@localhost", "begins with"),
         ("nats://localhost:99999", "ort"),
     ],
 )
@@ -67,6 +70,7 @@ def test_a_url_that_is_nonsense(url: str, text: str) -> None:
     with pytest.raises(ValueError, match=text) as raised:
         JetStream(url, "news")
     assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__ or raised.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -155,6 +159,30 @@ async def test_a_stream_without_a_subject_to_publish_to(server: Engine) -> None:
     await refused(server.url, "has no subject without a wildcard")
 
 
+@pytest.mark.parametrize(
+    ("subjects", "limits", "text"),
+    [
+        (["news", "other"], {"max_msgs_per_subject": 10}, "has several subjects, and a limit or rollup for each"),
+        (["news", "more.>"], {"max_msgs_per_subject": 10}, "has several subjects, and a limit or rollup for each"),
+        (["news", "other"], {"allow_rollup_hdrs": True}, "has several subjects, and a limit or rollup for each"),
+    ],
+)
+async def test_a_stream_that_loses_messages_in_its_middle(
+    server: Engine, subjects: list[str], limits: dict[str, Any], text: str
+) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=subjects, **limits))
+    await refused(server.url, text)
+
+
+async def test_a_limit_for_the_one_subject(server: Engine) -> None:
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], max_msgs_per_subject=10))
+    async with opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 11))
+        assert not await stream.covers(epoch, start)
+
+
 async def test_a_stream_that_takes_no_more(server: Engine) -> None:
     async with direct(server) as js:
         await js.add_stream(StreamConfig("news", subjects=["news"], max_msgs=1, discard="new"))
@@ -214,6 +242,43 @@ async def test_a_retry_after_the_window_reads_back_what_is_there(server: Engine)
             page = await stream.page(epoch, start, 2000)
             data = [entry.data.decode() for entry in page]
             assert data == [*numbers(1, 3), *numbers(1, 600), *numbers(4, 13)]
+
+
+async def test_a_retry_after_the_window_in_a_stream_that_was_made_anew(server: Engine) -> None:
+    """Its numbers begin anew too."""
+    async with direct(server) as js, opened(server.url) as (stream, _, _):
+        await stream.publish("aa", items(1, 50))
+        await js.delete_stream("news")
+        await js.add_stream(StreamConfig("news", subjects=["news"], duplicate_window=0.1))
+        epoch = await stream.epoch()
+        connection = await stream._server.connected()
+
+        async def unanswered(*arguments: Any) -> int:
+            await type(connection).publish(connection, *arguments)
+            raise ConnectionError
+
+        connection.publish = unanswered
+        with pytest.raises(BackplaneError):
+            await stream.publish("aa", items(51, 51))
+        del connection.publish
+        await asyncio.sleep(0.3)  # the window
+        await stream.publish("aa", items(51, 51))
+        assert [entry.data for entry in await stream.page(epoch, "a" * 13, 9)] == [b"51"]
+
+
+async def test_what_was_refused_of_a_batch_is_added_after_the_window(server: Engine) -> None:
+    """Those behind it are there by then."""
+    limits = {"subjects": ["news"], "discard": DiscardPolicy.NEW, "duplicate_window": 0.1}
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", max_bytes=20_000, **limits))
+        async with opened(server.url) as (stream, epoch, start):
+            batch = [Item(1, "update", b"first"), Item(2, "update", b"x" * 30_000), Item(3, "update", b"third")]
+            with pytest.raises(BackplaneRefused, match="maximum bytes exceeded"):
+                await stream.publish("aa", batch)
+            await js.update_stream(StreamConfig("news", max_bytes=200_000, **limits))
+            await asyncio.sleep(0.3)  # the window
+            await stream.publish("aa", batch)
+            assert [entry.data for entry in await stream.page(epoch, start, 9)] == [b"first", b"third", b"x" * 30_000]
 
 
 async def test_a_message_deleted_by_hand_is_no_gap(server: Engine) -> None:

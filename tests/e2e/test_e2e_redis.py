@@ -48,6 +48,10 @@ async def opened(url: str, key: str = "news", **options: Any) -> AsyncIterator[t
         ("redis://", "names no host"),
         ("redis://:secret@", "names no host"),
         ("redis://localhost:port", "port"),
+        ("redis://anna:secret/x@localhost", "percent-encoded"),
+        ("redis://anna:secret#x@localhost", "percent-encoded"),
+        ("redis://anna:12/secret@localhost", "percent-encoded"),
+        ("redis://anna:[secret@localhost", "percent-encoded"),
         ("redis://localhost:99999", "ort"),
         ("redis://localhost/news", "number of a database"),
         ("redis://localhost?nonsense=1", "nonsense"),
@@ -279,6 +283,24 @@ async def test_an_epoch_outlives_trimming_and_other_groups(server: Engine) -> No
                 b"workers",
                 b"fastware-sse-" + epoch.encode(),
             }
+
+
+async def test_behind_the_newest_entry_nothing_is_missing_though_it_was_removed(server: Engine) -> None:
+    async with opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 5))
+        last = await stream.last()
+        with redis.Redis.from_url(server.url) as client:
+            client.xdel("news", client.xrevrange("news", count=1)[0][0])
+            assert await stream.covers(epoch, last)
+            assert await stream.covers(epoch, start)
+            client.xtrim("news", maxlen=0, approximate=False)
+        assert await stream.covers(epoch, last)
+        assert await stream.page(epoch, last, 9) == []
+        assert not await stream.covers(epoch, start)
+        follower = Follower(stream, epoch, last)
+        await stream.publish("aa", items(6, 6))
+        assert await follower.has(1) == ["6"]
+        await follower.stop()
 
 
 async def test_two_processes_that_begin_at_once_agree(server: Engine) -> None:
