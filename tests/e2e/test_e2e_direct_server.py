@@ -74,7 +74,7 @@ async def test_sigterm_with_a_reader_that_is_owed_its_last_events(loop: str, htt
     """Its stream ends at the signal, before the server begins to stop; the end stays in the transport."""
     async with running(direct(loop, http), APP) as server:
         hub = Hub(server)
-        (await connect_without_reading(server.port)).send("GET", hub.target)
+        stuck = (await connect_without_reading(server.port)).send("GET", hub.target)
         await hub.until(connected=1, direct=1)
         async with asyncio.timeout(LIMIT):
             while (await hub.ask(batches=[["x" * 20_000]]))["log_events"] < 2:
@@ -82,6 +82,7 @@ async def test_sigterm_with_a_reader_that_is_owed_its_last_events(loop: str, htt
         server.terminate()
         async with asyncio.timeout(4):
             await server.exit_code()
+        stuck.connection.close()
 
 
 class Workers:
