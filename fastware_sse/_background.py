@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures.thread
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -155,13 +156,19 @@ def _remove(background: Background, user: User) -> None:
             _background = None
 
 
+def _of_executors() -> set[threading.Thread]:
+    """Those that concurrent.futures tells to end at the interpreter's end: it may have its turn after us."""
+    process = sys.modules.get("concurrent.futures.process")  # a large module, so not imported for this
+    return {*concurrent.futures.thread._threads_queues, *(process._threads_wakeups if process else ())}
+
+
 def _exit() -> None:
     """What other threads still broadcast is published too: the interpreter waits for all but daemon threads.
 
     Not for those of executors, which end when they are told to, and by then no loop could look up a name any more.
     """
     global _is_over
-    others = {*concurrent.futures.thread._threads_queues, threading.current_thread(), threading.main_thread()}
+    others = {*_of_executors(), threading.current_thread(), threading.main_thread()}
     for thread in threading.enumerate():
         if not thread.daemon and thread not in others:
             thread.join()

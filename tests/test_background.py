@@ -156,6 +156,20 @@ threading.Thread(target=late).start()
     assert run_python(code).stdout == 2 * "finished\n"
 
 
+def test_the_end_does_not_wait_for_the_thread_of_an_executor_of_processes() -> None:
+    # Imported first, so it ends its thread after us. The alarm ends its process, whatever becomes of this one.
+    code = f"""
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+{USERS}
+executor = ProcessPoolExecutor(1, get_context("fork"), signal.alarm, (60,))
+executor.submit(abs, 1).result()
+_background.enter(User())
+"""
+    assert run_python(code, timeout=20, PYTHONWARNINGS="ignore").stdout == "finished\n"
+
+
 def test_nothing_begins_once_all_have_finished_for_the_interpreters_end() -> None:
     code = f"""{USERS}
 import atexit
