@@ -25,4 +25,7 @@ def engine_of(url: str) -> Engine:
         from . import nats
 
         return Engine(nats.JetStream, nats.publish)
-    raise ValueError(f"not a URL of Redis or NATS: {url!r}")
+    # Without the URL, which may have a password in it.
+    raise ValueError(
+        "not a URL of Redis or NATS: these begin with redis://, rediss://, unix://, nats://, tls://, ws:// or wss://"
+    )

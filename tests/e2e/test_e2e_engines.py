@@ -464,7 +464,7 @@ def test_publish_and_tail_on_the_command_line(server: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("publish", "http://localhost", "news", "update", ""), "not a URL of Redis or NATS"),
+        (("publish", "http://anna:secret@localhost", "news", "update", ""), "not a URL of Redis or NATS"),
         (("publish", "redis://", "news", "update", ""), "names no host"),
         (("publish", "redis://localhost", "news", "a\nb", ""), "CR, LF or NUL"),
         (("tail", "nats://localhost", "a.b"), "name of a stream"),
@@ -475,3 +475,4 @@ def test_wrong_usage_of_the_commands(arguments: tuple[str, ...], text: str) -> N
     run = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=LIMIT)
     assert run.returncode == 2
     assert text in run.stderr
+    assert "secret" not in run.stderr
