@@ -360,6 +360,7 @@ async def test_a_number_that_no_server_gives_out_is_asked_of_none() -> None:
         client = Viewer(broadcaster, last_id)
         await client.has([1, 2])
         assert client.got.gaps == [gap("future", last_id)]
+        assert not archive.asked
         await client.leave()
 
 

@@ -261,6 +261,20 @@ static void what_the_place_is_not_covered_by_is_a_gap(void)
 }
 
 /* What live readers still need stays, and they read across; who comes back does not. */
+static void the_highest_numbers_are_of_the_future_at_once(void)
+{
+    struct fw_hub *hub = open_told(26, 0, 2);
+    struct fw_reader reader;
+    rebase(hub, 26, one, at(10, 10));
+    const struct fw_position highest[] = {at(UINT64_MAX, UINT64_MAX), at(UINT64_MAX, 0), at(9, UINT64_MAX)};
+    for (size_t i = 0; i < 3; i++) {
+        struct fw_id id = id_of(one, highest[i], 26);
+        CHECK_EQ(fw_hub_resume(hub, &reader, 1, &id), FW_JOIN_FUTURE);
+        leave(hub, &reader);
+    }
+    fw_hub_unref(hub);
+}
+
 static void a_rebase_drops_the_history_alone(void)
 {
     struct fw_hub *hub = open_told(13, 0, 10);
@@ -554,6 +568,7 @@ int main(void)
     RUN(who_is_aside_can_be_ended);
     RUN(who_has_arrived_can_be_stranded);
     RUN(what_the_place_is_not_covered_by_is_a_gap);
+    RUN(the_highest_numbers_are_of_the_future_at_once);
     RUN(a_rebase_drops_the_history_alone);
     RUN(a_rebase_that_fails_has_not_happened);
     RUN(any_calls_do_what_a_list_of_all_events_does);
