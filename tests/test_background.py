@@ -111,7 +111,8 @@ class User:
         await asyncio.get_running_loop().create_future()
 
     async def finish(self):
-        await asyncio.get_running_loop().getaddrinfo("localhost", 1)  # by a thread that is started for it
+        if sys.version_info[:2] != (3, 12):  # that starts no thread once the interpreter ends
+            await asyncio.get_running_loop().getaddrinfo("localhost", 1)  # by a thread that is started for it
         print("finished", flush=True)
 
     async def leave(self):

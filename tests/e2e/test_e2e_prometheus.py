@@ -48,7 +48,7 @@ async def test_a_scrape_sees_clients_and_events_come_and_go() -> None:
         assert {value for _, value in before.values()} == {0}
         kinds = {name: kind for name, (kind, _) in before.items()}
         assert {kind for name, kind in kinds.items() if name.endswith("_total")} == {"counter"}
-        gauges = {"clients", "lag", "log_events", "log_bytes", "history_events", "history_bytes"}
+        gauges = {"clients", "direct", "lag", "log_events", "log_bytes", "history_events", "history_bytes"}
         assert {name for name, kind in kinds.items() if kind == "gauge"} == {f"sse_{name}" for name in gauges}
 
         streams = [await server.stream() for _ in range(3)]
