@@ -209,11 +209,15 @@ class Offer:
             self._since = now
         self._held = size
         if self._patience is not None and now - self._since >= self._patience:
-            self._protocol.loop.call_soon(self.released, "stuck", b"")  # not here, perhaps in the stream's own task
+            self._protocol.loop.call_soon(self._drop_stuck)  # not here, perhaps in the stream's own task
         elif self._timer is None:
             self._timer = self._protocol.loop.call_later(self._delay, self._look_again)
             self._delay = min(2 * self._delay, _DELAYS[1])
         return True
+
+    def _drop_stuck(self) -> None:
+        if not self._is_attached and self._transport.get_write_buffer_size() != 0:  # neither has changed meanwhile
+            self.released("stuck", b"")
 
     def _look_again(self) -> None:
         self._timer = None

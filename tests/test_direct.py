@@ -559,6 +559,15 @@ async def test_one_whose_transport_stays_full_is_given_up_too() -> None:
     assert told == ["send_timeout"]
 
 
+async def test_one_that_has_gone_to_c_meanwhile_is_not_given_up(broadcaster: Broadcaster) -> None:
+    """The verdict on its transport was made in an earlier callback of the loop."""
+    connection = await attached(broadcaster)
+    asyncio.get_running_loop().call_soon(connection.protocol.sse_owner._drop_stuck)
+    broadcaster.broadcast("message", "x")
+    await connection.has(":\n\n" + EVENT)
+    assert direct(broadcaster) == 1 and not connection.transport.is_aborted
+
+
 async def test_two_streams_in_one_response_that_is_no_plain_one() -> None:
     first, second = permissive(), permissive()
 
