@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures.thread
-import contextlib
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -31,6 +30,9 @@ class User(Protocol):
 
     async def leave(self) -> None:
         """After run()."""
+
+    def give_up(self) -> None:
+        """Nobody waits any more for what was left to do. From any thread, while the loop may be held up."""
 
 
 class Background:
@@ -86,12 +88,15 @@ class Background:
     def stop(self) -> None:
         self._over.set()
 
-    def wait(self, ended: Future[None]) -> None:
-        """Wait for an end; and for the thread if it was that of the last user."""
+    def wait(self, ended: Future[None], *users: User) -> None:
+        """Wait for their end; and for the thread if they were the last."""
         if threading.current_thread() is self.thread:
             return
-        with contextlib.suppress(TimeoutError, concurrent.futures.CancelledError):  # the latter by the loop's own end
+        try:
             ended.result(_END_LIMIT)
+        except (TimeoutError, concurrent.futures.CancelledError):  # the latter by the loop's own end
+            for user in users:
+                user.give_up()
         if not self.users:
             self.thread.join(_END_LIMIT)
 
@@ -128,7 +133,7 @@ def end(user: User, *, wait: bool) -> None:
     if background is not None:
         ended = submit(user, background.end, user)
         if ended is not None and wait:
-            background.wait(ended)
+            background.wait(ended, user)
 
 
 def users() -> set[User]:
@@ -176,8 +181,9 @@ def _exit() -> None:
     background = _background
     if background is not None:
         with _lock:
-            ended = asyncio.run_coroutine_threadsafe(background.end(*background.users), background.loop)
-        background.wait(ended)
+            last = tuple(background.users)
+            ended = asyncio.run_coroutine_threadsafe(background.end(*last), background.loop)
+        background.wait(ended, *last)
 
 
 # Before the interpreter's end. What atexit knows comes later, when a loop can start no thread to look up a name. These

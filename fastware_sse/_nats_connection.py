@@ -217,12 +217,20 @@ class _Consumer:
         return found
 
 
-def _sequences(message: Msg) -> tuple[int, int]:
-    """The number of a message in its stream, and among those that its consumer was delivered.
+def stored_at(found: Found) -> str:
+    """When the message was stored, in nanoseconds. Another one that is stored in its place is so at another time."""
+    _, message = found
+    return _words(message)[2]
 
-    They stand in the subject for replies, "$JS.ACK.stream.consumer.times.<in stream>.<in consumer>.time.pending", or
-    with two more words in front and one behind. Msg.metadata makes far more of it.
-    """
+
+def _sequences(message: Msg) -> tuple[int, int]:
+    """The number of a message in its stream, and among those that its consumer was delivered."""
+    in_stream, in_consumer, *_ = _words(message)
+    return int(in_stream), int(in_consumer)
+
+
+def _words(message: Msg) -> list[str]:
+    """From "in stream" on, of the subject for replies: "$JS.ACK.stream.consumer.times.<in stream>.<in consumer>.time.
+    pending", or with two more words in front and one behind. Msg.metadata makes far more of it."""
     words = message.reply.split(".")
-    first = 5 if len(words) == 9 else 7
-    return int(words[first]), int(words[first + 1])
+    return words[5 if len(words) == 9 else 7 :]

@@ -41,37 +41,19 @@ class Address(NamedTuple):
         return ",".join(f"{each.scheme}://{each.netloc.rpartition('@')[2]}" for each in parts)
 
 
-_servers: dict[tuple[asyncio.AbstractEventLoop, Address], Server] = {}
-
-
 class Server:
     """What one event loop has of it. The connection is made when it is first used, and again after a failure."""
 
     def __init__(self, address: Address) -> None:
         self.ranging = asyncio.Semaphore(RANGES)
         self._address = address
-        self._users = 0
         self._connecting = asyncio.Lock()
         self._connection: Connection | None = None
         self._complaint: Exception | None = None  # of the server or the client library, that answered no call
 
-    @classmethod
-    def taken(cls, address: Address) -> Server:
-        """The running loop's, for one more user."""
-        key = asyncio.get_running_loop(), address
-        server = _servers.get(key)
-        if server is None:
-            server = _servers[key] = cls(address)
-        server._users += 1
-        return server
-
-    async def released(self) -> None:
-        """By one user; the last one closes the connection."""
-        self._users -= 1
-        if self._users == 0:
-            del _servers[asyncio.get_running_loop(), self._address]
-            if self._connection is not None:
-                await _closed(self._connection.client)
+    async def close(self) -> None:
+        if self._connection is not None:
+            await _closed(self._connection.client)
 
     async def connected(self) -> Connection:
         async with self._connecting:

@@ -22,15 +22,12 @@ PATIENCE = 5.0  # seconds for an answer
 
 _EVER = 1e9  # seconds
 
-_servers: dict[tuple[asyncio.AbstractEventLoop, str], Server] = {}
-
 
 class Server:
     """The connections of one event loop. Each is made when it is first used, and again after a failure."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._users = 0
         # As long as the loop, which the child of a fork keeps for ever: freed there, a client would take its connection
         # out of the selector, which is the parent's too.
         self._kept = asyncio.get_running_loop().call_later(_EVER, lambda: self)
@@ -44,25 +41,11 @@ class Server:
         self.covers = self.ranges.register_script(_redis_scripts.COVERS)
         self.publish = self._publishing.register_script(_redis_scripts.PUBLISH)
 
-    @classmethod
-    def taken(cls, url: str) -> Server:
-        """The running loop's, for one more user."""
-        key = asyncio.get_running_loop(), url
-        server = _servers.get(key)
-        if server is None:
-            server = _servers[key] = cls(url)
-        server._users += 1
-        return server
-
-    async def released(self) -> None:
-        """By one user; the last one closes the connections."""
-        self._users -= 1
-        if self._users == 0:
-            self._kept.cancel()
-            del _servers[asyncio.get_running_loop(), self.url]
-            await self.tail.close()
-            for client in (self._publishing, self.ranges, self._tailing):
-                await client.aclose(close_connection_pool=True)
+    async def close(self) -> None:
+        self._kept.cancel()
+        await self.tail.close()
+        for client in (self._publishing, self.ranges, self._tailing):
+            await client.aclose(close_connection_pool=True)
 
     @contextmanager
     def explained(self, key: str) -> Iterator[None]:

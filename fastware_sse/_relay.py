@@ -118,6 +118,9 @@ class Relay:
                 await self._publisher.flush()
         except TimeoutError:
             pass
+        self.give_up()
+
+    def give_up(self) -> None:
         if lost := self._outbox.close():
             _log.error("%s: %d events that were broadcast could not be published, and are lost", self.backplane, lost)
 
@@ -217,7 +220,7 @@ def checked_buffer(backplane: object, buffer: Any) -> tuple[int, int]:
 
 
 _REASONS = {
-    "epoch": "the stream was deleted, or made anew",
+    "epoch": "the stream was deleted, made anew, or has lost its end",
     "future": "the server has lost the last entries",
     "evicted": "entries were trimmed away before they were read",
 }

@@ -13,10 +13,11 @@ from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
 from nats.js.errors import BadRequestError, NotFoundError
 
 from . import _outside
-from ._nats_connection import Connection, Found
+from ._nats_connection import Connection, Found, stored_at
 from ._nats_epoch import UNIX, epoch_of, renew
 from ._nats_publisher import OURS, Publisher, Settings
 from ._nats_server import Address, Server, checked_url
+from ._share import Share
 from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, PositionLost
 from .backplane import decoded as _decoded
 from .backplane import encoded as _encoded
@@ -60,33 +61,23 @@ class JetStream(Backplane):
         self.stream = stream
         self.maxlen = maxlen
         self._address = Address(checked_url(url), tls, credentials)
-        self._server: Server | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._share = Share(Server, self._address)
         self._settings = Settings(stream, "", stream, _WINDOW, None)
         self._publishers: dict[str, Publisher] = {}
+        self._seen = ("", "")  # the position of the last entry read, and when it was stored
 
     def __repr__(self) -> str:
         return f"JetStream({self._address.name!r}, {self.stream!r})"
 
     async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._server is None or self._loop is not loop:
-            self._server, self._loop = Server.taken(self._address), loop
-        async with self._server.asked(self.stream):
+        async with self._share.take().asked(self.stream):
             pass
 
     async def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None and self._loop is asyncio.get_running_loop():
-            await server.released()
-
-    def _opened(self) -> Server:
-        if self._server is None:
-            raise BackplaneError(f"{self!r} is not open")
-        return self._server
+        await self._share.release()
 
     async def epoch(self) -> str:
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.stream) as connection:
             try:
                 info = await connection.js.stream_info(self.stream)
@@ -105,7 +96,7 @@ class JetStream(Backplane):
         return epoch
 
     async def renewed(self, epoch: str) -> str:
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.stream) as connection:
             return await renew(connection.js, self.stream, epoch)
 
@@ -138,7 +129,7 @@ class JetStream(Backplane):
         self._settings = Settings(self.stream, epoch, subject, config.duplicate_window or 0, largest)
 
     async def _info(self) -> StreamInfo:
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.stream) as connection:
             return await connection.js.stream_info(self.stream)
 
@@ -151,7 +142,7 @@ class JetStream(Backplane):
         return epoch_of(info) == epoch and info.state.first_seq - 1 <= sequence <= info.state.last_seq
 
     async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
-        server = self._opened()
+        server = self._share.server
         page: list[Entry] = []
         sequence, is_last = _decoded(position), False
         if sequence >= _MOST:  # that clients make up
@@ -170,25 +161,41 @@ class JetStream(Backplane):
             raise PositionLost(f"the stream {self.stream!r} does not reach back to {position}")
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
-        server = self._opened()
+        server = self._share.server
         with server.explained(self.stream):
             connection = await server.connected()
             last = _decoded(position)
             now = asyncio.get_running_loop().time
             known = -_CHECK  # when it was the stream of that epoch; a consumer sees no other, but epochs are renewed
-            async with aclosing(connection.follow(self.stream, last + 1)) as following:
+            is_first = True
+            async with aclosing(connection.follow(self.stream, max(last, 1))) as following:
                 async for found in following:
+                    if is_first and found:
+                        is_first = False
+                        if found[0][0] == last:
+                            await self._recognize(epoch, position, found.pop(0))
                     is_whole = all(number == last + i for i, (number, _) in enumerate(found, 1))
                     if not is_whole or now() - known >= _CHECK:
                         await self._check(epoch, position)
                         known = now()
                     if found:
-                        entries = [entry for entry in map(self._entry, found) if entry is not None]
+                        entries = [(entry, each) for each in found if (entry := self._entry(each)) is not None]
                         self.foreign += len(found) - len(entries)
                         last, _ = found[-1]
                         position = _position(last)
                         if entries:
-                            yield entries
+                            entry, each = entries[-1]
+                            self._seen = entry.position, stored_at(each)
+                            yield [entry for entry, _ in entries]
+
+    async def _recognize(self, epoch: str, position: str, found: Found) -> None:
+        """A server that has lost the end of the stream gives its numbers out again, perhaps beyond what we have seen:
+        then another message stands where we were, and the stream is given another epoch."""
+        seen, self._seen = self._seen, (position, stored_at(found))
+        if seen[0] == position and seen != self._seen:
+            await self.renewed(epoch)
+            await self.renewed(epoch)
+            raise PositionLost(f"the stream {self.stream!r} has lost its end")
 
     def _entry(self, found: Found) -> Entry | None:
         """None for a foreign one."""
@@ -205,7 +212,7 @@ class JetStream(Backplane):
     async def publish(self, publisher: str, batch: Sequence[Item]) -> None:
         """Each message is confirmed by itself. Should the stream refuse one of a batch (its disk is full, say), those
         behind it may be there, and it comes after them when it is tried again."""
-        server = self._opened()
+        server = self._share.server
         known = self._publishers.get(publisher)
         if known is None:
             info = await self._info()

@@ -12,7 +12,8 @@ from typing import Any
 from . import _outside
 from ._redis_scripts import COVERS
 from ._redis_server import Server, checked_url, name_of
-from .backplane import Backplane, BackplaneError, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded
+from ._share import Share
+from .backplane import Backplane, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded
 
 __all__ = ["RedisStream", "publish"]
 
@@ -42,37 +43,27 @@ class RedisStream(Backplane):
         self.key = key
         self.maxlen = maxlen
         self._remembered = _DAY
-        self._server: Server | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._share = Share(Server, self.url)
 
     def __repr__(self) -> str:
         return f"RedisStream({name_of(self.url)!r}, {self.key!r})"
 
     async def open(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._server is None or self._loop is not loop:
-            self._server, self._loop = Server.taken(self.url), loop
-        async with self._server.asked(self.key):
-            await self._server.ranges.ping()
+        server = self._share.take()
+        async with server.asked(self.key):
+            await server.ranges.ping()
 
     async def close(self) -> None:
-        server, self._server = self._server, None
-        if server is not None and self._loop is asyncio.get_running_loop():
-            await server.released()
-
-    def _opened(self) -> Server:
-        if self._server is None:
-            raise BackplaneError(f"{self!r} is not open")
-        return self._server
+        await self._share.release()
 
     async def epoch(self) -> str:
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.key):
             found: bytes = await server.epoch([self.key], [encoded(secrets.randbits(64), 13)])
         return found.decode()
 
     async def renewed(self, epoch: str) -> str:
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.key):
             found: bytes | None = await server.renew([self.key], [epoch, encoded(secrets.randbits(64), 13)])
         if found is None:
@@ -80,7 +71,7 @@ class RedisStream(Backplane):
         return found.decode()
 
     async def last(self) -> str:
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.key):
             if not await server.ranges.exists(self.key):
                 raise PositionLost(f"there is no stream {self.key!r}")
@@ -88,7 +79,7 @@ class RedisStream(Backplane):
         return _position(info["last-generated-id"])
 
     async def covers(self, epoch: str, position: str) -> bool:
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.key):
             try:
                 return bool(await server.covers([self.key], [epoch, _id(position)]))
@@ -108,7 +99,7 @@ class RedisStream(Backplane):
 
     async def _range(self, epoch: str, position: str, n: int) -> list[Any]:
         """The entries as they came, foreign ones too. Raises PositionLost."""
-        server = self._opened()
+        server = self._share.server
         async with server.asked(self.key):
             pipeline = server.ranges.pipeline(transaction=True)
             pipeline.eval(COVERS, 1, self.key, epoch, _id(position))  # in one step with what it vouches for
@@ -119,7 +110,7 @@ class RedisStream(Backplane):
         return list(found)
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
-        server, now = self._opened(), asyncio.get_running_loop().time
+        server, now = self._share.server, asyncio.get_running_loop().time
         with server.explained(self.key):
             async with aclosing(server.tail.follow(self.key.encode(), _id(position))) as following:
                 known = now()
@@ -139,7 +130,7 @@ class RedisStream(Backplane):
                             yield entries
 
     async def publish(self, publisher: str, batch: Sequence[Item]) -> None:
-        server = self._opened()
+        server = self._share.server
         arguments: list[object] = [self.maxlen, self._remembered, publisher]
         for item in batch:
             if len(item.data) > _LARGEST:

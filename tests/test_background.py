@@ -14,7 +14,7 @@ from fastware_sse import _background
 class User:
     def __init__(self) -> None:
         self.began = threading.Event()
-        self.finished = self.cancelled = self.left = False
+        self.finished = self.cancelled = self.left = self.given_up = False
         self.names: set[str] = set()
 
     async def run(self) -> None:
@@ -33,6 +33,9 @@ class User:
     async def leave(self) -> None:
         assert self.finished and self.cancelled
         self.left = True
+
+    def give_up(self) -> None:
+        self.given_up = True
 
 
 def thread() -> threading.Thread | None:
@@ -96,6 +99,7 @@ def test_one_that_does_not_finish_is_not_waited_for_for_ever(monkeypatch: pytest
     user = Slow()
     _background.enter(user)
     _background.end(user, wait=True)
+    assert user.given_up
     monkeypatch.setattr(_background, "_END_LIMIT", 10)
     assert thread() is not None
     thread().join(10)

@@ -324,7 +324,9 @@ async def test_a_stream_that_was_deleted_is_found_out_by_who_publishes(caplog: p
     broadcaster.broadcast("message", "into a new stream")
     seen = await client.has("into a new stream")
     assert len(seen.gaps) == 1 and server.epoch != epoch
-    assert records(caplog) == ["memory: the stream was deleted, or made anew; clients are told of a gap"]
+    assert records(caplog) == [
+        "memory: the stream was deleted, made anew, or has lost its end; clients are told of a gap"
+    ]
     await client.leave()
     broadcaster.close()
 
@@ -403,6 +405,27 @@ async def test_close_says_how_many_events_are_lost(
     assert records(caplog, logging.ERROR) == [
         "memory: 7 events that were broadcast could not be published, and are lost"
     ]
+
+
+async def test_close_says_what_is_lost_where_the_thread_itself_is_held_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_background, "_END_LIMIT", 0.1)
+    server = Server()
+    broadcaster = on(server)
+    broadcaster.broadcast("message", "first")
+    await until(lambda: server.last == 1)
+    held, may_go_on = threading.Event(), threading.Event()
+    broadcaster._backplane._loop.call_soon_threadsafe(lambda: held.set() or may_go_on.wait(LIMIT))
+    assert held.wait(LIMIT)
+    broadcaster.broadcast("message", "second")
+    broadcaster.close()
+    may_go_on.set()
+    assert records(caplog, logging.ERROR) == [
+        "memory: 1 events that were broadcast could not be published, and are lost"
+    ]
+    await until(lambda: not threads())
+    assert server.last == 1
 
 
 async def test_one_that_is_collected_publishes_what_is_left_and_goes() -> None:

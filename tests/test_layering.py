@@ -128,6 +128,7 @@ PYTHON_RUNGS = [
     "asgi",
     *ADAPTERS,
     "uvicorn",
+    "_share",
     "_outside",
     "_redis_scripts",
     "_redis_tail",

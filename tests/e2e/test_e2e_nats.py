@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import shutil
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -251,7 +252,7 @@ async def test_a_retry_after_the_window_in_a_stream_that_was_made_anew(server: E
         await js.delete_stream("news")
         await js.add_stream(StreamConfig("news", subjects=["news"], duplicate_window=0.1))
         epoch = await stream.epoch()
-        connection = await stream._server.connected()
+        connection = await stream._share.server.connected()
 
         async def unanswered(*arguments: Any) -> int:
             await type(connection).publish(connection, *arguments)
@@ -337,3 +338,41 @@ async def test_a_stream_that_lived_in_memory_is_another_after_a_restart(server: 
         assert await stream.epoch() != epoch
         with pytest.raises(PositionLost):
             await stream.page(epoch, start, 9)
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_a_stream_that_has_lost_its_end_and_was_filled_again_is_another(
+    server: Engine, tmp_path: Path, is_lost: bool
+) -> None:
+    """Beyond what its follower has seen, so that only the message there tells."""
+    async with opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 3))
+        follower = Follower(stream, epoch, start)
+        await follower.has(3)
+        server.kill()
+        shutil.copytree(tmp_path / "data", tmp_path / "older")
+        assert isinstance(await follower.error(), BackplaneError)
+        server.start()
+        await stream.open()
+        seen = follower.entries[-1].position
+        follower = Follower(stream, epoch, seen)  # nothing was lost: it goes on
+        await stream.publish("aa", items(4, 5))
+        assert await follower.has(2) == ["4", "5"]
+        seen = follower.entries[-1].position
+        server.kill()
+        if is_lost:
+            shutil.rmtree(tmp_path / "data")
+            (tmp_path / "older").rename(tmp_path / "data")
+        assert isinstance(await follower.error(), BackplaneError)
+        server.start()
+        async with opened(server.url) as (other, _, _):
+            await other.publish("bb", items(4, 9))
+            await stream.open()
+            assert await stream.epoch() == epoch and await stream.covers(epoch, seen)
+            follower = Follower(stream, epoch, seen)
+            if is_lost:
+                assert isinstance(await follower.error(), PositionLost)
+                assert await stream.epoch() == await other.epoch() != epoch
+            else:
+                assert await follower.has(6) == numbers(4, 9)
+                await follower.stop()

@@ -334,7 +334,7 @@ async def test_a_second_loop_has_connections_of_its_own(server: Engine) -> None:
         await stream.open()
         await stream.epoch()
         await stream.publish("aa", items(number, number))
-        return stream._server
+        return stream._share.server
 
     left = asyncio.new_event_loop()  # without close(), as a fork does it
     connections = await asyncio.to_thread(left.run_until_complete, once(1))
@@ -342,13 +342,13 @@ async def test_a_second_loop_has_connections_of_its_own(server: Engine) -> None:
     await stream.close()
     async with opened(server.url) as (other, epoch, _):
         assert len(await other.page(epoch, "a" * 26, 9)) == 2
-    await asyncio.to_thread(left.run_until_complete, connections.released())
+    await asyncio.to_thread(left.run_until_complete, connections.close())
     left.close()
 
 
 FORK = """
 import asyncio, gc, os, sys, threading
-from fastware_sse import _redis_server
+from fastware_sse import _share
 from fastware_sse.backplane import Item
 from fastware_sse.redis import RedisStream
 
@@ -360,7 +360,7 @@ def call(coroutine):
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
 
 async def ids():
-    return sorted(each["id"] for each in await stream._server.ranges.client_list())
+    return sorted(each["id"] for each in await stream._share.server.ranges.client_list())
 
 call(stream.open())
 epoch = call(stream.epoch())
@@ -369,7 +369,7 @@ before = call(ids())
 child = os.fork()
 if child == 0:
     del stream
-    _redis_server._servers.clear()  # as the end of the interpreter does it
+    _share._servers.clear()  # as the end of the interpreter does it
     gc.collect()
     os._exit(0)
 os.waitpid(child, 0)
