@@ -9,7 +9,7 @@ class Scale:
     many: int = 5_000
     most: int = 10_000
     paced_rounds: int = 3  # of one second for each contestant
-    light_rounds: int = 3  # of two seconds for each contestant
+    light_rounds: int = 7  # of two seconds for each contestant
     burst_rounds: int = 2
     adapter_rounds: int = 3  # of one second for each contestant
     many_rounds: int = 2  # of two seconds for each contestant

@@ -60,6 +60,7 @@ async def through_nats() -> None:
     await pace(lambda data: stream.publish("bare", data))
     while len(delays) < EVENTS:
         await asyncio.sleep(0.01)
+    await stream.delete_stream("bare")  # else the next run reads it again
     await client.close()
 
 
