@@ -194,7 +194,6 @@ class JetStream(Backplane):
         seen, self._seen = self._seen, (position, stored_at(found))
         if seen[0] == position and seen != self._seen:
             await self.renewed(epoch)
-            await self.renewed(epoch)
             raise PositionLost(f"the stream {self.stream!r} has lost its end")
 
     def _entry(self, found: Found) -> Entry | None:
