@@ -55,7 +55,7 @@ tsan:
 	$(MAKE) -C tests/core tsan
 
 $(RUN)/stamp: $(SOURCES) $(MODULES) | $(RUN)/bin/pip
-	$(RUN)/bin/pip install -q '.[demo]'
+	$(RUN)/bin/pip install -q '.[fastware]'
 	touch $@
 
 $(BENCH)/stamp: $(SOURCES) $(MODULES) | $(BENCH)/bin/pip

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 # The others only grow.
 GAUGES = {"connected", "direct", "log_events", "log_bytes", "lag", "history_events", "history_bytes"}
+GAUGES |= {"backplane_queued_events", "backplane_queued_bytes", "backplane_away"}
 CLEARER = {"connected": "clients", "total": "streams"}
 
 
@@ -26,9 +27,13 @@ class BroadcasterCollector(Collector):
         self.broadcaster = broadcaster
 
     def collect(self):
-        for name, value in self.broadcaster.stats().items():
-            if name == "backplane":
-                continue  # not a number
+        numbers = self.broadcaster.stats()
+        backplane = numbers.pop("backplane", None)
+        if backplane is not None:
+            for name in ("queued_events", "queued_bytes", "refused", "foreign"):
+                numbers[f"backplane_{name}"] = backplane[name]
+            numbers["backplane_away"] = int(backplane["away_since"] is not None)
+        for name, value in numbers.items():
             family = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
             yield family(f"sse_{CLEARER.get(name, name)}", f"{name!r} of stats()", value=value)
 

@@ -4,7 +4,8 @@ REDIS_URL=redis://127.0.0.1:6379 uvicorn --workers 4 workers_app:app
 REDIS_URL=redis://127.0.0.1:6379 granian --interface asgi --workers 4 workers_app:app
 
 Listen with `curl -N http://127.0.0.1:8000/events`, send with `curl -d hello http://127.0.0.1:8000/send`: whichever
-worker answers. It needs `pip install 'fastware-sse[redis]'`, and a Redis; for NATS see fastware_sse.nats.JetStream.
+worker answers. It needs a Redis, and `pip install '.[redis]'` in the checkout; for NATS see
+fastware_sse.nats.JetStream.
 """
 
 import os

@@ -22,7 +22,8 @@ class Client:
     events, bytes: broadcast events that were handed on for it until now, and their text.
     resume: None for a client that came with no id; "complete" for one that missed nothing; else the reason.
     reason: None while it is connected, then why its stream has ended: left (by the client, or an error on the way),
-        pruned, history (it passed the client while that caught up), closed, shutdown, max_age or send_timeout.
+        pruned, history (it passed the client while that caught up), closed, shutdown (by a signal, or the server's stop
+        under fastware_sse.uvicorn), max_age or send_timeout.
     """
 
     __slots__ = ("_connected_at", "_id", "_session")

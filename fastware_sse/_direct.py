@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ _ON_THE_WAY = 64  # parts that may be; a stream of which more are has been held 
 _DELAYS = (0.001, 0.5)  # seconds between two looks at a buffer that is not empty: the first, the longest
 
 _log = logging.getLogger("fastware_sse")
+_quiet_until = 0.0  # by time.monotonic()
 
 
 def handoff_of(scope: Mapping[str, Any]) -> Handoff | None:
@@ -35,13 +37,9 @@ def handoff_of(scope: Mapping[str, Any]) -> Handoff | None:
 def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], patience: float | None) -> Offer | None:
     """None where it is clear from the start that there is no direct way."""
     sender = handoff.sender
-    if (
-        sys.platform != "linux"
-        or sender is None
-        or sender.protocol is None
-        or sender.offer is not None
-        or scope.get("method") != "GET"
-    ):
+    if sys.platform != "linux" or scope.get("method") != "GET":
+        return None
+    if sender is None or sender.protocol is None or sender.offer is not None:
         return None
     cycle = sender.send.__self__  # type: ignore[attr-defined]
     protocol, transport = sender.protocol, cycle.transport
@@ -51,6 +49,14 @@ def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], pat
     if is_tls or cycle.more_body or cycle.disconnected or transport.is_closing() or not is_free:
         return None
     return Offer(sender, cycle, session, patience)
+
+
+def _warn() -> None:
+    """It may be the same for every client: once a minute."""
+    global _quiet_until
+    if time.monotonic() >= _quiet_until:
+        _quiet_until = time.monotonic() + 60
+        _log.warning("a stream goes its ordinary way: direct fan-out has failed", exc_info=True)
 
 
 class Offer:
@@ -121,6 +127,8 @@ class Offer:
         if why == "ended":
             self._write(rest)
             return
+        if why == "stuck":
+            self._session.note_stuck()
         self._session.stop("send_timeout" if why == "stuck" else "left")
         self._abort()
 
@@ -184,11 +192,9 @@ class Offer:
         """Let C write, if nothing is on the way. Looked at again whenever one of the conditions may have changed."""
         if self._sender is None or self._is_attached or self._watch_buffer():
             return
-        if self._expected or self._sending or not self._is_verified:
+        cycle, is_on_the_way = self._cycle, bool(self._expected or self._sending)
+        if is_on_the_way or not self._is_verified or cycle.disconnected or self._transport.is_closing():
             return
-        if self._cycle.disconnected or self._transport.is_closing():
-            return
-        cycle = self._cycle
         is_chunked = getattr(cycle, "chunked_encoding", None)  # httptools'; it answers HTTP/1.0 in chunks too
         if is_chunked is None:
             is_chunked = cycle.scope["http_version"] == "1.1"
@@ -196,7 +202,7 @@ class Offer:
             descriptor = self._transport.get_extra_info("socket").fileno()
             self._is_attached = self._session.subscription.attach(descriptor, is_chunked, self._patience, self)
         except (Exception, asyncio.CancelledError):
-            _log.warning("a stream goes its ordinary way: direct fan-out has failed", exc_info=True)
+            _warn()
             self._give_up()
 
     def _watch_buffer(self) -> bool:

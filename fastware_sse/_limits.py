@@ -44,8 +44,9 @@ def begin() -> None:
         _spare = math.ceil(limit.connections * _NEAR) - clients - 1
     else:
         _spare = math.inf
-        text = "%d SSE clients, near the limit of %d connections (clients of HTTP/1.1 have one each): %s"
-        _log.warning(text, clients, *limit)
+        _log.warning(
+            "%d SSE clients, near the limit of %d connections (clients of HTTP/1.1 have one each): %s", clients, *limit
+        )
 
 
 def _lowest() -> Limit | None:

@@ -50,18 +50,18 @@ class Outage:
             self._said = {text}
             # Whatever is no BackplaneError was not foreseen: with its traceback.
             _log.warning(
-                "%s is away: %s; %s it is tried again until it answers",
+                "%s: %s failed, and is tried again until it works: %s",
                 self._server,
-                text,
                 what,
+                text,
                 exc_info=None if isinstance(error, BackplaneError) else error,
             )
         elif isinstance(error, BackplaneRefused) and text not in self._said:
             self._said.add(text)
-            _log.warning("%s refuses: %s", self._server, text)
+            _log.warning("%s: %s", self._server, text)
         self._troubles[what] = error
 
     def end(self, what: str) -> None:
         if self._troubles.pop(what, None) is not None and not self._troubles and self.since is not None:
-            _log.info("%s is back after %.1f s", self._server, time.time() - self.since)
+            _log.info("%s: works again after %.1f s", self._server, time.time() - self.since)
             self.since = None

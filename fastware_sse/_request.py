@@ -111,7 +111,6 @@ class Request:
 
     def expire(self) -> None:
         """A send was blocked for `send_timeout` seconds."""
-        _log.debug("dropped an SSE client that has stopped reading")
         self._expired = True
         self._end()
 
@@ -183,7 +182,9 @@ class Request:
             raise
         finally:
             stops = session.is_late
-            session.end("send_timeout" if self._expired else "left")
+            if self._expired:
+                session.note_stuck()
+            session.end()
         if not self._left:
             await self._farewell(stops)
 

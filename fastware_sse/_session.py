@@ -46,6 +46,7 @@ class Session:
         "_client",
         "_entry",
         "_handoff",
+        "_is_stuck",
         "_last_id",
         "_loop",
         "_paging",
@@ -70,6 +71,7 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handoff: Handoff | None = None
         self.offer: Offer | None = None  # of a direct way to the client's socket
+        self._is_stuck = False
         self.is_forgotten = False  # by its server, and found by the collector, which may run inside of broadcast()
         self._why: str | None = None  # the first reason for which it was told to finish; None: a signal
 
@@ -165,8 +167,15 @@ class Session:
         """The stream has reached its age."""
         self.stop("max_age")
 
-    def end(self, why: str = "left") -> None:
-        """Unregister the client, for the reason `why` if its stream was not over. Idempotent."""
+    def note_stuck(self) -> None:
+        """The client has stopped reading, and is dropped for it. Idempotent."""
+        if not self._is_stuck:
+            self._is_stuck = True
+            self._broadcaster._stuck += 1
+            _log.debug("dropped an SSE client that has stopped reading")
+
+    def end(self) -> None:
+        """Unregister the client. Idempotent."""
         if self.reason is not None:
             return
         if self.offer is not None:
@@ -177,7 +186,10 @@ class Session:
             self._paging.leave()
         self.subscription.close()
         fate = self.subscription.fate
-        self.reason = why if fate is None else (self._why or "shutdown") if fate == "finished" else fate
+        if fate is None:
+            self.reason = "send_timeout" if self._is_stuck else "left"
+        else:
+            self.reason = (self._why or "shutdown") if fate == "finished" else fate
         if self._age is not None:
             self._age.leave()
         if self._entry is not None:

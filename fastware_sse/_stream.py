@@ -37,17 +37,18 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 def byte_stream(
     broadcaster: Broadcaster, scope: Mapping[str, Any], initial: Initial, *, head: bool
-) -> AsyncGenerator[bytes, None]:
-    """event_stream() for frameworks that send bytes, in bodies that all clients share; to answer HEAD, empty_stream().
+) -> tuple[AsyncGenerator[bytes, None], Session | None]:
+    """event_stream() for frameworks that send bytes, in bodies that all clients share, and its session; to answer HEAD,
+    empty_stream(), and none.
 
     Raises what broadcast() raises for a bad pair in `initial`.
     """
     prepared = initial if callable(initial) else joined(broadcaster._initial_chunks(initial))
     if head:
-        return empty_stream()
+        return empty_stream(), None
     session = Session(broadcaster, scope)
     session.subscription.coalesce = True
-    return event_stream(session, map(Chunk.encode, session.subscription), prepared, joined, merged)
+    return event_stream(session, map(Chunk.encode, session.subscription), prepared, joined, merged), session
 
 
 def joined(chunks: Iterable[Chunk]) -> list[bytes]:

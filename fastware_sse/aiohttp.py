@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,16 +18,14 @@ from ._session import SEND_TIMEOUT
 from ._stream import HEADERS, byte_stream
 
 if TYPE_CHECKING:
-    from ._session import Initial
+    from ._session import Initial, Session
     from .broadcaster import Broadcaster
 
 _FAREWELL = 1.0  # seconds for the end of the response
 
-_log = logging.getLogger("fastware_sse")
-
 
 def respond(broadcaster: Broadcaster, request: web.BaseRequest, initial: Initial) -> web.StreamResponse:
-    return EventStreamResponse(byte_stream(broadcaster, _scope(request), initial, head=request.method == "HEAD"))
+    return EventStreamResponse(*byte_stream(broadcaster, _scope(request), initial, head=request.method == "HEAD"))
 
 
 def _scope(request: web.BaseRequest) -> dict[str, Any]:
@@ -45,9 +42,10 @@ def _scope(request: web.BaseRequest) -> dict[str, Any]:
 class EventStreamResponse(web.StreamResponse):
     """aiohttp prepares what a handler returns and then calls write_eof(), which is when the stream is sent."""
 
-    def __init__(self, stream: AsyncGenerator[bytes, None]) -> None:
+    def __init__(self, stream: AsyncGenerator[bytes, None], session: Session | None) -> None:
         super().__init__(headers=HEADERS)
         self._stream = stream
+        self._session = session
 
     async def prepare(self, request: web.BaseRequest) -> Any:
         if request.version < HttpVersion11:
@@ -64,7 +62,7 @@ class EventStreamResponse(web.StreamResponse):
 
     async def _write_stream(self, transport: asyncio.Transport) -> None:
         deadlines = deadlines_of(asyncio.get_running_loop(), SEND_TIMEOUT)
-        connection = Connection(transport)
+        connection = Connection(transport, self._session)
         try:
             async for body in self._stream:
                 deadlines.begin(connection)
@@ -82,8 +80,9 @@ class EventStreamResponse(web.StreamResponse):
 class Connection(asyncio.Protocol):
     """Stands before aiohttp's protocol, and cancels the task that made it when the connection is lost."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, session: Session | None) -> None:
         self._transport = transport
+        self._session = session
         self._theirs = cast(asyncio.Protocol, transport.get_protocol())
         self._task: asyncio.Task[Any] | None = asyncio.current_task()
         transport.set_protocol(self)
@@ -96,7 +95,8 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """A write was blocked for too long."""
-        _log.debug("dropped an SSE client that has stopped reading")
+        if self._session is not None:
+            self._session.note_stuck()
         self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -58,6 +58,7 @@ class Broadcaster(_core.Broadcaster):
     _on_connect: Hook | None = None
     _on_disconnect: Hook | None = None
     _backplane: Relay | None = None
+    _stuck: int = 0  # clients that were dropped because they had stopped reading
 
     def __init__(
         self,
@@ -165,13 +166,16 @@ class Broadcaster(_core.Broadcaster):
             self._backplane.close()
 
     def stats(self) -> dict[str, Any]:
-        """As the base type's; with a backplane also "backplane", a dict of its own.
+        """Return a cheap snapshot; from any thread. Counters start at 0 in each process.
 
-        away_since: the time.time() since when the server does not answer, and trouble: why, or both None;
-        queued_events, queued_bytes: that wait to be published; refused: events that were read and are not legal, or
-        that the server would not take; foreign: entries of somebody else; epoch, position: of the last event read.
+        Clients: connected now, direct among them; total, resumed, gaps_evicted, gaps_epoch, gaps_future, gaps_invalid;
+        pruned, pruned_by_events, pruned_by_bytes, pruned_by_history; stuck: dropped, since they had stopped reading.
+        Events: events, bytes; log_events, log_bytes, lag; history_events, history_bytes.
+        With a backplane also "backplane", a dict: away_since (a time.time()), trouble; queued_events, queued_bytes;
+        refused, foreign; epoch, position. What each means: docs/operations.md of the project.
         """
         stats: dict[str, Any] = super().stats()
+        stats["stuck"] = self._stuck
         if self._backplane is not None:
             stats["backplane"] = self._backplane.stats()
         return stats
@@ -190,6 +194,7 @@ class Broadcaster(_core.Broadcaster):
                 run.look_again()
 
     def _start_over(self) -> None:
+        self._stuck = 0
         self._queue_streams.clear()
         super()._start_over()
         if self._backplane is not None:

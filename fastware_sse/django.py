@@ -32,5 +32,5 @@ def respond(broadcaster: Broadcaster, request: HttpRequest, initial: Initial) ->
         raise TypeError(
             "Django can stream events under ASGI alone: serve get_asgi_application(), not get_wsgi_application()"
         )
-    content = byte_stream(broadcaster, request.scope, initial, head=request.method == "HEAD")
+    content, _ = byte_stream(broadcaster, request.scope, initial, head=request.method == "HEAD")
     return EventStreamResponse(content, headers=HEADERS)  # type: ignore[no-untyped-call]

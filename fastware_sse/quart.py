@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 
 def respond(broadcaster: Broadcaster, request: Request, initial: Initial) -> Response:
-    response = Response(
-        byte_stream(broadcaster, request.scope, initial, head=request.method == "HEAD"), headers=HEADERS
-    )
+    content, _ = byte_stream(broadcaster, request.scope, initial, head=request.method == "HEAD")
+    response = Response(content, headers=HEADERS)
     response.timeout = None  # else Quart cuts it after RESPONSE_TIMEOUT, 60 s
     return response

@@ -274,7 +274,7 @@ async def test_a_connection_that_is_lost_after_the_stream_has_ended() -> None:
             self.protocol = protocol
 
     transport = Transport()
-    connection = Connection(transport)
+    connection = Connection(transport, None)
     assert transport.protocol is connection
     connection.leave()
     assert transport.protocol is Transport.protocol
@@ -306,7 +306,8 @@ async def test_a_request_that_is_pipelined_is_answered_after_the_stream() -> Non
 
 async def test_who_stops_reading_is_dropped_in_time(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "fastware_sse")
-    async with serving(permissive(0)) as server:
+    told = []
+    async with serving(permissive(0, on_disconnect=lambda client: told.append(client.reason))) as server:
         client = await server.blocked()
         loop = asyncio.get_running_loop()
         loop.skipped += 29  # type: ignore[attr-defined]
@@ -315,6 +316,7 @@ async def test_who_stops_reading_is_dropped_in_time(caplog: pytest.LogCaptureFix
         loop.skipped += 2  # type: ignore[attr-defined]
         await server.left()
         assert [record.getMessage() for record in caplog.records] == ["dropped an SSE client that has stopped reading"]
+        assert server.broadcaster.stats()["stuck"] == 1 and told == ["send_timeout"]
         assert not (await client.read(b"")).endswith(LAST)  # what was under way, and the connection is closed
 
 

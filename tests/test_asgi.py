@@ -750,6 +750,7 @@ async def test_a_blocked_send_is_cancelled_in_time_and_the_farewell_too(caplog: 
             assert exchange.task.result() == 0
             assert len(exchange.messages) == 2
     assert records(caplog) == [("DEBUG", "dropped an SSE client that has stopped reading")] * 2
+    assert app.broadcaster.stats()["stuck"] == 2
 
 
 async def test_a_client_that_reads_again_gets_the_farewell() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import socket
 import sys
@@ -14,7 +15,7 @@ import pytest
 from exchange import until
 from support import HEARTBEAT, message, permissive
 
-from fastware_sse import Broadcaster
+from fastware_sse import Broadcaster, _direct
 from fastware_sse._core import Entry, Handoff, Sender
 from fastware_sse._stream import byte_stream
 from fastware_sse.asgi import EventStream
@@ -529,7 +530,8 @@ async def test_a_stream_that_begins_while_the_server_stops_ends_at_once(broadcas
     assert connection.cycle.response_complete and connection.text == ":\n\n"
 
 
-async def test_a_socket_that_stays_full_is_given_up() -> None:
+async def test_a_socket_that_stays_full_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "fastware_sse")
     told = []
     broadcaster = permissive(on_disconnect=lambda client: told.append(client.reason))
     connection = await attached(broadcaster, EventStream(broadcaster, send_timeout=0.2))
@@ -538,6 +540,8 @@ async def test_a_socket_that_stays_full_is_given_up() -> None:
     await until(lambda: connection.transport.is_aborted)
     await asyncio.wait_for(connection.task, 5)
     assert told == ["send_timeout"] and broadcaster.client_count == 0
+    assert broadcaster.stats()["stuck"] == 1
+    assert [record.getMessage() for record in caplog.records] == ["dropped an SSE client that has stopped reading"]
 
 
 async def test_one_whose_transport_stays_full_is_given_up_too() -> None:
@@ -574,7 +578,8 @@ async def test_two_streams_in_one_response_that_is_no_plain_one() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 201, "headers": []})
         for broadcaster in (first, second):
-            async for body in byte_stream(broadcaster, scope, None, head=False):
+            stream, _ = byte_stream(broadcaster, scope, None, head=False)
+            async for body in stream:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -587,12 +592,22 @@ async def test_two_streams_in_one_response_that_is_no_plain_one() -> None:
     assert connection.text == 2 * (":\n\n" + EVENT)
 
 
-async def test_an_attach_that_fails_leaves_the_ordinary_way(
-    broadcaster: Broadcaster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_an_attach_that_fails_leaves_the_ordinary_way_and_is_told_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*ignored: Any) -> None:
         raise NotImplementedError
 
+    async def records_of_one_more() -> list[str]:
+        broadcaster = permissive()
+        connection = Connection(EventStream(broadcaster))
+        await ordinary(broadcaster, connection)
+        broadcaster.close()
+        await asyncio.wait_for(connection.task, 5)
+        return [record.levelname for record in caplog.records]
+
+    monkeypatch.setattr(_direct, "_quiet_until", 0.0)
     monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
-    await ordinary(broadcaster, Connection(EventStream(broadcaster)))
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert [await records_of_one_more(), await records_of_one_more()] == [["WARNING"]] * 2
+    _direct._quiet_until -= 60
+    assert await records_of_one_more() == ["WARNING"] * 2

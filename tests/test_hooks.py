@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -479,7 +480,8 @@ async def test_a_session_ends_once() -> None:
     hooks = Hooks()
     session = Session(told(hooks), request().scope)
     session.begin(asyncio.get_running_loop())
-    session.end("send_timeout")
+    session.note_stuck()
+    session.end()
     session.end()
     assert hooks.reasons == ["send_timeout"]
 
@@ -496,3 +498,21 @@ async def test_the_reason_is_no_other_when_a_client_leaves_behind_its_last_event
     exchange.leave()
     await exchange.end()
     assert hooks.reasons == ["closed"]
+
+
+async def _hook(client: Any) -> None: ...
+
+
+class AsyncHook:
+    async def __call__(self, client: Any) -> None: ...
+
+
+class AsyncMethod:
+    async def told(self, client: Any) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["on_connect", "on_disconnect"])
+@pytest.mark.parametrize("hook", [_hook, AsyncHook(), AsyncMethod().told, partial(_hook)], ids=type)
+def test_a_coroutine_function_is_refused_since_nobody_would_await_it(name: str, hook: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{name} must be a plain function, not a coroutine function"):
+        Broadcaster(**{name: hook})

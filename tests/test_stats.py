@@ -7,7 +7,7 @@ from support import connect, joined, message, permissive, stuck_client
 from fastware_sse import Broadcaster
 
 KEYS = ["connected", "direct", "total", "resumed", "gaps_evicted", "gaps_epoch", "gaps_future", "gaps_invalid"]
-KEYS += ["pruned", "pruned_by_events", "pruned_by_bytes", "pruned_by_history", "events", "bytes"]
+KEYS += ["pruned", "pruned_by_events", "pruned_by_bytes", "pruned_by_history", "stuck", "events", "bytes"]
 KEYS += ["log_events", "log_bytes", "lag", "history_events", "history_bytes"]
 PRUNED = {"pruned": 1, "pruned_by_events": 1}
 

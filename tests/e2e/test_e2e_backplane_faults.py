@@ -109,7 +109,7 @@ async def test_one_order_for_all(kind: str, trouble: Trouble, tmp_path: Path) ->
             for server in servers:
                 server.assert_no_complaint()
             # That it has happened at all.
-            away = ["is away" in server.log for server in servers]
+            away = ["is tried again until it works" in server.log for server in servers]
             assert away == [trouble in (killed, stopped, cut)] * NODES
             moves = [browser.connections > 1 for browser in browsers]
             assert all(moves[:2]) if trouble is moved else not any(moves)

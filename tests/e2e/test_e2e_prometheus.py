@@ -2,13 +2,21 @@
 
 import asyncio
 import os
+import runpy
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from client import LIMIT
+from listening import until
+from memory import Memory
+from memory import Server as Stream
 from servers import UVICORN, Server, running
 
 from fastware_sse import Broadcaster
+from fastware_sse.backplane import BackplaneError
+
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 
 pytestmark = [
     pytest.mark.e2e,
@@ -64,3 +72,27 @@ async def test_a_scrape_sees_clients_and_events_come_and_go() -> None:
             stream.connection.close()
         await scraped(server, sse_clients=0, sse_streams_total=3, sse_pruned_total=0)
         server.assert_no_complaint()
+
+
+async def test_a_scrape_sees_what_a_backplane_has_not_taken_yet() -> None:
+    from prometheus_client import CollectorRegistry
+
+    stream = Stream()
+    stream.away = BackplaneError("no route")
+    broadcaster = Broadcaster(strict=False, backplane=Memory(stream))
+    registry = CollectorRegistry()
+    registry.register(runpy.run_path(str(EXAMPLES / "prometheus_app.py"))["BroadcasterCollector"](broadcaster))
+
+    def now(*names: str) -> list[float | None]:
+        return [registry.get_sample_value(f"sse_backplane_{name}") for name in names]
+
+    everything = ["away", "queued_events", "queued_bytes", "refused_total", "foreign_total"]
+    assert now(*everything) == [0] * 5
+    broadcaster.broadcast("e", "text")
+    broadcaster.broadcast("CR", "text")
+    await until(lambda: now("away") == [1])
+    assert now(*everything) == [1, 2, len("etext" + "CRtext"), 0, 0]
+    stream.away = None
+    await until(lambda: now("away", "queued_events") == [0, 0])
+    broadcaster.close()
+    assert registry.get_sample_value("sse_clients") == 0
