@@ -42,7 +42,8 @@ class Background:
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._over = asyncio.Event()
         self._tasks: dict[User, asyncio.Task[None]] = {}
-        self.loop = self._runner.get_loop()
+        # In empty contexts, here and in add(): the first request's would live as long as the thread, and the task.
+        self.loop = Context().run(self._runner.get_loop)
         self.users: set[User] = set()
         self.thread = threading.Thread(target=self._run, name="fastware_sse backplane", daemon=True)
 
@@ -63,11 +64,11 @@ class Background:
 
     def add(self, user: User) -> None:
         self.users.add(user)
-        # In an empty context: the first request's would live as long as the task.
         self.loop.call_soon_threadsafe(self._begin, user, context=Context())
 
     def _begin(self, user: User) -> None:
-        self._tasks[user] = self.loop.create_task(user.run())
+        if user in self.users and user not in self._tasks:  # a signal handler may have added it in between
+            self._tasks[user] = self.loop.create_task(user.run())
 
     async def end(self, *users: User) -> None:
         """Let them finish at the same time, and forget them. Idempotent; on the loop."""
@@ -113,7 +114,9 @@ def enter(user: User) -> asyncio.AbstractEventLoop:
         if _background is None:
             background = Background()
             background.start()
-            _background = background
+            _background = _background or background
+            if _background is not background:  # a signal handler was faster
+                background.loop.call_soon_threadsafe(background.stop)
         if user not in _background.users:
             _background.add(user)
         return _background.loop

@@ -1,8 +1,10 @@
 """The background thread: as long as it has users, and not a moment longer."""
 
 import asyncio
+import gc
 import os
 import threading
+import weakref
 from contextvars import ContextVar, copy_context
 
 import pytest
@@ -80,12 +82,50 @@ def test_many_threads_enter_and_end_at_the_same_time() -> None:
     assert thread() is None
 
 
-def test_it_keeps_no_context_of_whoever_came_first() -> None:
-    ContextVar[str]("variable").set("of a request")
-    user = User()
-    _background.enter(user)
+@pytest.mark.parametrize("method", ["start", "add"])
+def test_a_signal_handler_that_enters_in_the_middle_of_it(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Python runs handlers as a function begins, so there too."""
+    begun: list[None] = []
+    interrupted = getattr(_background.Background, method)
+
+    class Counted(User):
+        async def run(self) -> None:
+            begun.append(None)
+            await super().run()
+
+    def interrupt(self: _background.Background, *arguments: User) -> None:
+        patch.undo()
+        _background.enter(user)
+        interrupted(self, *arguments)
+
+    user = Counted()
+    with monkeypatch.context() as patch:
+        patch.setattr(_background.Background, method, interrupt)
+        _background.enter(user)
     assert user.began.wait(10)
-    assert "variable" not in user.names
+    _background.end(user, wait=True)
+    assert len(begun) == 1 and user.left
+    for other in threading.enumerate():
+        if other.name == "fastware_sse backplane":
+            other.join(10)
+    assert thread() is None
+
+
+def test_it_keeps_no_context_of_whoever_came_first() -> None:
+    class Value:
+        pass
+
+    def enter() -> "weakref.ref[Value]":
+        value = Value()
+        ContextVar[Value]("variable").set(value)
+        _background.enter(user)
+        return weakref.ref(value)
+
+    user = User()
+    value = copy_context().run(enter)
+    assert user.began.wait(10)
+    gc.collect()
+    assert "variable" not in user.names and value() is None
     _background.end(user, wait=True)
 
 
