@@ -44,7 +44,11 @@ class Broadcaster:
     def register_event(self, name: str) -> None:
         """Declare an allowed event type. Raises TypeError, ValueError (CR, LF or NUL)."""
     def broadcast(self, event: str, data: Any) -> None:
-        """Send an event to all connected clients; from any thread. Raises ValueError, TypeError, MemoryError."""
+        """Send an event to all connected clients; from any thread. Raises ValueError, TypeError, MemoryError.
+
+        With a backplane also BackplaneFull where backplane_buffer has no room, and RuntimeError once the backplane is
+        closed or the interpreter ends.
+        """
     def close(self) -> None:
         """End every stream once it has sent what it owes; from any thread."""
     def _format_sse(self, event: str, data: Any) -> str:
@@ -58,10 +62,12 @@ class Broadcaster:
 
         connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total:
         streams that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned:
-        clients that could not keep up, by what had no more room; events, bytes: published, and their text; log_events,
-        log_bytes: kept, for clients that have not read them yet or as history; lag: events that the client furthest
-        behind still has to read; history_events, history_bytes: kept for those who
-        come back. Counters start at 0 in each process.
+        clients that could not keep up, by what had no more room. Queues in _clients count as connected, and nowhere
+        else.
+        events, bytes: published, and their text; with a backplane, what came back from it. log_events, log_bytes: kept,
+        for clients that have not read them yet or as history; lag: events that the live client furthest behind still
+        has to read, without those that catch up in the history, or have been pruned; history_events, history_bytes:
+        kept for those who come back. Counters start at 0 in each process.
         """
     def _attach_outbox(self, outbox: Outbox, /) -> None:
         """Let broadcast() put its events there from now on. Raises TypeError if _format_sse() is overridden."""
@@ -207,10 +213,10 @@ class Subscription(Iterator[Chunk]):
         """Unregister the client. Idempotent; from any thread."""
 
 @final
-class Entry:
+class Wrapper:
     """What a connection's server calls for each request, instead of the application."""
 
-    def __new__(cls, app: Callable[..., Any], protocol: object, /) -> Entry: ...
+    def __new__(cls, app: Callable[..., Any], protocol: object, /) -> Wrapper: ...
     def __call__(self, scope: dict[str, Any], receive: object, send: Callable[..., Any], /) -> Any:
         """Call the application with a Sender for `send`, and its Handoff in scope["extensions"]["fastware.sse"]."""
     @property

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 import uvicorn.protocols.http.h11_impl as h11_impl
 
-from ._core import Entry
+from ._core import Wrapper
 
 if TYPE_CHECKING:
     from ._direct import Offer
@@ -41,7 +41,7 @@ class _Direct:
     """To be mixed in before uvicorn's class. Its own names begin with sse, and have places of their own: in the dict
     of uvicorn's object they would make it grow by more than a kilobyte."""
 
-    __slots__ = ("_sse_entry", "_sse_stash", "sse_owner")
+    __slots__ = ("_sse_stash", "_sse_wrapper", "sse_owner")
 
     # Of uvicorn's class
     app: Any
@@ -53,7 +53,7 @@ class _Direct:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._sse_entry = self.app = Entry(self.app, self)
+        self._sse_wrapper = self.app = Wrapper(self.app, self)
         self.sse_owner: Offer | None = None  # the stream that owns the open response
         self._sse_stash = (
             b""  # what the client has sent meanwhile: answered in the middle of a stream, it would break it
@@ -98,7 +98,7 @@ class _Direct:
                 self._sse_tell_current()
         finally:
             super().connection_lost(exc)  # type: ignore[misc]
-            self._sse_entry.release()
+            self._sse_wrapper.release()
 
     def _sse_tell_current(self) -> None:
         """httptools' protocol tells its newest request alone, and that may wait for the one that is answered."""
@@ -110,14 +110,14 @@ class _Direct:
     @property
     def _sse_cycle(self) -> Any:
         """That of the response that is open, or None."""
-        handoff = self._sse_entry.current
+        handoff = self._sse_wrapper.current
         sender = None if handoff is None else handoff.sender
         cycle = None if sender is None else sender.send.__self__  # type: ignore[attr-defined]
         return None if cycle is None or cycle.response_complete else cycle
 
     def shutdown(self) -> None:
         super().shutdown()  # type: ignore[misc]
-        handoff, cycle = self._sse_entry.current, self._sse_cycle
+        handoff, cycle = self._sse_wrapper.current, self._sse_cycle
         if handoff is None:
             return
         if handoff.had_stream:  # whose last bytes may wait for a client that reads nothing

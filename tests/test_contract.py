@@ -360,7 +360,7 @@ async def test_pruning_a_parked_reader_warns_once_a_minute(caplog: pytest.LogCap
                 await client.end()
     first, *others = records_of(caplog, logging.WARNING)
     assert "pruned 2 SSE clients that had no chance to read" in first
-    assert "buffer_size=2" in first
+    assert "(buffer_size=2, max_buffer_bytes=None)" in first
     assert "no turn" in first
     assert others == [first]
 

@@ -16,7 +16,7 @@ from exchange import until
 from support import HEARTBEAT, message, permissive
 
 from fastware_sse import Broadcaster, _direct
-from fastware_sse._core import Entry, Handoff, Sender
+from fastware_sse._core import Handoff, Sender, Wrapper
 from fastware_sse._stream import byte_stream
 from fastware_sse.asgi import EventStream
 
@@ -94,7 +94,7 @@ class Protocol:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
         self.sse_owner: Any = None
-        self.entry = Entry(app, self)
+        self.wrapper = Wrapper(app, self)
 
     def resume_reading(self) -> None: ...
 
@@ -106,7 +106,7 @@ class Protocol:
         owner, self.sse_owner = self.sse_owner, None
         if owner is not None:
             owner.lost()
-        self.entry.release()
+        self.wrapper.release()
 
 
 class Connection:
@@ -127,7 +127,7 @@ class Connection:
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        await self.protocol.entry(self.scope, self.cycle.receive, self.cycle.send)
+        await self.protocol.wrapper(self.scope, self.cycle.receive, self.cycle.send)
 
     @property
     def text(self) -> str:
@@ -254,22 +254,22 @@ async def test_the_scope_carries_the_hand_off_and_keeps_its_extensions() -> None
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.update(scope["extensions"], send=send)
 
-    entry = Entry(app, protocol := object())
-    await entry({"type": "http", "extensions": {"theirs": 1}}, None, send := object())
+    wrapper = Wrapper(app, protocol := object())
+    await wrapper({"type": "http", "extensions": {"theirs": 1}}, None, send := object())
     assert seen["theirs"] == 1
     assert type(seen["fastware.sse"]) is Handoff and type(seen["send"]) is Sender
     assert seen["fastware.sse"].sender is seen["send"]
     assert seen["send"].send is send and seen["send"].protocol is protocol
-    handoff = entry.current
+    handoff = wrapper.current
     assert handoff is seen["fastware.sse"]
     seen.clear()
     assert handoff.sender is None
 
-    entry.release()
-    assert entry.current is None
+    wrapper.release()
+    assert wrapper.current is None
     seen["extensions"] = None
     with pytest.raises(KeyError):
-        await entry({"type": "http"}, None, send)
+        await wrapper({"type": "http"}, None, send)
 
 
 async def test_where_there_is_no_direct_way_from_the_start(broadcaster: Broadcaster) -> None:
@@ -428,15 +428,44 @@ async def test_a_burst_larger_than_the_buffer_prunes_nobody_whose_socket_takes_i
     assert (stats["direct"], stats["pruned"], stats["log_events"]) == (1, 0, 0)
 
 
-async def test_a_burst_beyond_what_the_group_may_wait_for_prunes() -> None:
+async def test_a_burst_beyond_what_the_group_may_wait_for_prunes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "fastware_sse")
     broadcaster = permissive(16)
     connection = await attached(broadcaster)
     for _ in range(65_537):
         broadcaster.broadcast("message", "x")
     assert (broadcaster.client_count, broadcaster.stats()["pruned"]) == (0, 1)
+    assert "pruned 1 SSE clients that had no chance to read" in caplog.text
     await connection.has(":\n\n" + 65_536 * EVENT)
     await asyncio.wait_for(connection.task, 5)
     assert connection.text and connection.received.endswith(b"0\r\n\r\n")
+
+
+async def test_the_bytes_that_the_group_may_wait_for_are_limited_without_a_limit_of_events() -> None:
+    broadcaster = permissive(0, max_buffer_bytes=1000)
+    connection = await attached(broadcaster)
+    text = "x" * ((1 << 20) - len(message("")))
+    for _ in range(16):
+        broadcaster.broadcast("message", text)
+    assert broadcaster.client_count == 1
+    broadcaster.broadcast("message", "")
+    assert (broadcaster.client_count, broadcaster.stats()["pruned_by_bytes"]) == (0, 1)
+    await connection.has(":\n\n" + 16 * message(text))
+    await asyncio.wait_for(connection.task, 5)
+
+
+async def test_a_slow_direct_client_that_is_pruned_does_not_warn(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "fastware_sse")
+    broadcaster = permissive(16)
+    connection = await attached(broadcaster)
+    broadcaster.broadcast("message", "x" * 5_000_000)  # far more than a socket holds
+    await until(lambda: broadcaster.stats()["log_events"] == 0)
+    for _ in range(17):
+        broadcaster.broadcast("message", "x")
+    assert (broadcaster.client_count, broadcaster.stats()["pruned"]) == (0, 1)
+    assert [record.getMessage() for record in caplog.records] == ["pruned 1 slow SSE clients (0 remain)"]
+    asyncio.get_running_loop().call_soon(connection.protocol.lose)
+    await asyncio.wait_for(connection.task, 5)
 
 
 async def test_a_thread_that_publishes_waits_for_direct_clients_too() -> None:
@@ -513,7 +542,7 @@ async def test_the_server_stops(broadcaster: Broadcaster) -> None:
     told = []
     broadcaster = permissive(on_disconnect=lambda client: told.append(client.reason))
     connection = await attached(broadcaster)
-    handoff = connection.protocol.entry.current
+    handoff = connection.protocol.wrapper.current
     asyncio.get_running_loop().call_soon(handoff.stream.stop)
     await asyncio.wait_for(connection.task, 5)
     assert told == ["shutdown"] and connection.cycle.response_complete

@@ -122,6 +122,19 @@ async def test_the_stream_of_who_is_pruned_gets_the_rest_and_ends(caplog: pytest
     await quick.leave()
 
 
+async def test_a_burst_of_bytes_is_told_as_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "fastware_sse")
+    broadcaster = permissive(1000, max_buffer_bytes=100)
+    client = await connect(broadcaster)
+    for _ in range(2):
+        broadcaster.broadcast("message", sized(100))
+    assert broadcaster.stats()["pruned_by_bytes"] == 1
+    (record,) = caplog.records
+    assert "more was broadcast" in record.getMessage()
+    assert "(buffer_size=1000, max_buffer_bytes=100)" in record.getMessage()
+    await client.end()
+
+
 async def test_who_catches_up_is_not_pruned_by_bytes() -> None:
     broadcaster = permissive(0, max_buffer_bytes=1000, history=1000)
     begin = joined(broadcaster)

@@ -77,11 +77,6 @@ int fw_fanout_fd(const struct fw_fanout *fanout)
     return fanout->epoll;
 }
 
-size_t fw_fanout_count(const struct fw_fanout *fanout)
-{
-    return fanout->count;
-}
-
 void fw_fanout_attach(struct fw_fanout *fanout, struct fw_direct *client, struct fw_reader *reader, int fd,
                       bool chunked, double patience, double now)
 {
@@ -169,7 +164,7 @@ static int make_heartbeat(struct fw_fanout *fanout)
     static const char text[] = "heartbeat";
     struct fw_event event = {.comment = {text, sizeof text - 1}, .retry = FW_NO_RETRY};
     struct fw_frame *frame;
-    int status = fw_frame_format(&event, false, &frame);
+    int status = fw_frame_format(&event, 0, &frame);
     if (status != FW_OK)
         return status;
     status = make_windows(fanout, &frame, fanout->group.sequence, 1);
@@ -345,8 +340,8 @@ enum fw_pass fw_fanout_pass(struct fw_fanout *fanout, size_t clients, size_t byt
 void fw_fanout_ready(struct fw_fanout *fanout, double now)
 {
     struct epoll_event events[READY_CLIENTS];
-    /* A step changes the state of its own client alone, and nobody is detached meanwhile: so every event is of a client that
-     * is still lagging. */
+    /* A step changes the state of its own client alone, and nobody is detached meanwhile: so every event is of a
+     * client that is still lagging. */
     int count = epoll_wait(fanout->epoll, events, READY_CLIENTS, 0);
     for (int i = 0; i < count; i++) {
         struct fw_direct *client = events[i].data.ptr;
@@ -401,6 +396,13 @@ bool fw_fanout_endangered(struct fw_fanout *fanout)
             return true;
     }
     return false;
+}
+
+bool fw_fanout_overflowed(struct fw_fanout *fanout)
+{
+    const struct fw_direct *member = fw_laggard_first(&fanout->members), *ahead = fw_laggard_first(&fanout->ahead);
+    return (member != NULL && fw_hub_fate(fanout->hub, member->reader) == FW_FATE_PRUNED) ||
+           (ahead != NULL && fw_hub_fate(fanout->hub, ahead->reader) == FW_FATE_PRUNED);
 }
 
 #endif

@@ -37,8 +37,7 @@ void fw_fanout_abandon(struct fw_fanout *fanout);
 /* The descriptor that is readable when fw_fanout_ready has something to do. */
 int fw_fanout_fd(const struct fw_fanout *fanout);
 
-/* Attached clients, and those of them who wait for their sockets. */
-size_t fw_fanout_count(const struct fw_fanout *fanout);
+/* How many clients wait for their sockets. */
 size_t fw_fanout_laggards(const struct fw_fanout *fanout);
 
 /* When the last pass began, or the first client was attached to an empty fan-out: `now` of that call. */
@@ -81,6 +80,9 @@ struct fw_direct *fw_fanout_note(struct fw_fanout *fanout);
 /* Whether those who are not slow have used more than half of what they may fall behind: the group, or who waits longest to
  * be in it. */
 bool fw_fanout_endangered(struct fw_fanout *fanout);
+
+/* Whether some have been pruned who are not slow, and no pass has come to them since. */
+bool fw_fanout_overflowed(struct fw_fanout *fanout);
 
 #endif
 #endif

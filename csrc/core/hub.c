@@ -78,10 +78,11 @@ static void set_limits(struct fw_hub *hub, struct fw_limits limits, struct fw_hi
 {
     hub->limits = limits;
     hub->history = history;
-    hub->group = (struct fw_limits){0};
-    if (limits.events != 0)
-        hub->group = (struct fw_limits){limits.events > GROUP_EVENTS ? limits.events : GROUP_EVENTS,
-                                        limits.bytes > GROUP_BYTES ? limits.bytes : GROUP_BYTES};
+    hub->group = limits;
+    if (limits.events != 0 && limits.events < GROUP_EVENTS)
+        hub->group.events = GROUP_EVENTS;
+    if ((limits.events != 0 || limits.bytes != 0) && limits.bytes < GROUP_BYTES)
+        hub->group.bytes = GROUP_BYTES;
 }
 
 int fw_hub_renew(struct fw_hub *old, struct fw_hub **hub)

@@ -70,8 +70,9 @@ int fw_hub_new(struct fw_hub **hub);
 void fw_hub_ref(struct fw_hub *hub);
 void fw_hub_unref(struct fw_hub *hub);
 
-/* The same with the limits and the history's size of `old`, closed if that is, and with nothing else of it. For the child of a fork. No thread of the parent was inside `old` then: the forking thread had the GIL, and all that
- * call the hub have it. */
+/* The same with the limits and the history's size of `old`, closed if that is, and with nothing else of it. For the
+ * child of a fork. No thread of the parent was inside `old` then: the forking thread had the GIL, and all that call the
+ * hub have it. */
 int fw_hub_renew(struct fw_hub *old, struct fw_hub **hub);
 
 /* Sets how far readers may fall behind, and what stays for those who come back. FW_EBUSY if a reader is joined: the
@@ -90,8 +91,8 @@ void fw_hub_join(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight);
 void fw_hub_leave(struct fw_hub *hub, struct fw_reader *reader);
 
 /* Writes its id into `frame`, appends it (the hub takes its own reference; a frame is published once, to one hub) and
- * prunes the readers that cannot take it. Constant time in the number of readers that stay. A closed hub accepts and drops it. Returns FW_OK or
- * FW_ENOMEM. */
+ * prunes the readers that cannot take it. Constant time in the number of readers that stay. A closed hub accepts and
+ * drops it. Returns FW_OK or FW_ENOMEM. */
 int fw_hub_publish(struct fw_hub *hub, struct fw_frame *frame, struct fw_published *published);
 
 /* The same with a position from outside; `frame` has room for an id of that width. FW_EORDER if the position is not above

@@ -1,4 +1,4 @@
-/* What is behind `struct fw_hub`, for hub.c, place.c, group.c and the check alone. */
+/* What is behind `struct fw_hub`, for hub.c, hub_resume.c, place.c, group.c and hub_check.c alone. */
 #ifndef FW_CORE_HUB_STATE_H
 #define FW_CORE_HUB_STATE_H
 

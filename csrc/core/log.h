@@ -11,8 +11,8 @@
  * - Whoever is too far behind stands in the oldest slots, so pruning pops whole slots from the tail. Each reader is
  *   popped once in its life: constant work per event, however many readers there are.
  * - What the popped readers are still owed becomes one `range`, shared by them; nothing else pins those frames.
- * - Freeing: a slot in front of the oldest reader and the oldest group gives up its frame (fw_log_trim); with no reader behind, and no history,
- *   no frame remains.
+ * - Freeing: a slot in front of the oldest reader and the oldest group gives up its frame
+ *   (fw_log_trim); with no reader behind, and no history, no frame remains.
  * - A group is many readers at one place, which stand in no slot: one position moves for all of them, and has limits of
  *   its own. Publish and trim walk the list of groups, which is as short as that of the event loops.
  * - History: the last events stay although everybody has read them. A reader that catches up in them stands in no slot and

@@ -1,5 +1,5 @@
-/* Places in the log: where a reader begins, the positions in front of events, and what history there is. For hub.c alone:
- * all of it under the lock, pointer moves only.
+/* Places in the log: where a reader begins, the positions in front of events, and what history there is. For those
+ * that see hub_state.h: all of it under the lock, pointer moves only.
  *
  *                 since: where the epoch of now began        head
  *                   |                                         |

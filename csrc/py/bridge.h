@@ -22,8 +22,8 @@ extern PyType_Spec bridge_spec;
  * nothing changed. */
 int bridge_join(fw_state *state, BridgeList *list, PyObject *loop, struct fw_text last_id, Client *client);
 
-/* Ends the stream of `client`: it reads what it is owed, or where there is a history nothing more. If it is parked, its task's step runs here: on its loop, outside of
- * any task. Returns 0, or -1 with the exception of the step. */
+/* Ends the stream of `client`: it reads what it is owed, or where there is a history nothing more. If it is parked, its task's
+ * step runs here: on its loop, outside of any task. Returns 0, or -1 with the exception of the step. */
 int bridge_end(Client *client);
 
 /* Unregisters `client`, exactly once however often it is called. Keeps a pending exception. */

@@ -299,13 +299,13 @@ PyDoc_STRVAR(
     "stats($self, /)\n"
     "--\n\n"
     "Return a snapshot as a dict of int. Cheap, from any thread.\n\n"
-    "connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total: "
-    "streams\n"
-    "that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned: clients "
-    "that\n"
-    "could not keep up, by what had no more room;\n"
-    "events, bytes: published, and their text; log_events, log_bytes: kept, for clients that have not read them yet\n"
-    "or as history; lag: events that the client furthest behind still has to read; history_events, history_bytes:\n"
+    "connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total:\n"
+    "streams that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned:\n"
+    "clients that could not keep up, by what had no more room. Queues in _clients count as connected, and nowhere\n"
+    "else.\n"
+    "events, bytes: published, and their text; with a backplane, what came back from it. log_events, log_bytes: kept,\n"
+    "for clients that have not read them yet or as history; lag: events that the live client furthest behind still\n"
+    "has to read, without those that catch up in the history, or have been pruned; history_events, history_bytes:\n"
     "kept for those who come back. Counters start at 0 in each process.");
 
 static PyMethodDef broadcaster_methods[] = {

@@ -29,6 +29,25 @@ PyObject *chunk_new(fw_state *state, PyObject *bytes)
     return chunk;
 }
 
+PyObject *chunk_join(fw_state *state, struct fw_frame *const *frames, size_t count)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += frames[i]->size;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (bytes == NULL)
+        return NULL;
+    char *to = PyBytes_AS_STRING(bytes);
+    for (size_t i = 0; i < count; i++) {
+        struct fw_text text = fw_frame_text(frames[i]);
+        memcpy(to, text.at, text.size);
+        to += text.size;
+    }
+    PyObject *chunk = chunk_new(state, bytes);
+    Py_DECREF(bytes);
+    return chunk;
+}
+
 static PyObject *chunk_tp_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"", NULL};

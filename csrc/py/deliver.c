@@ -39,14 +39,14 @@ PyObject *deliver_attach_outbox(PyObject *op, PyObject *outbox)
 typedef struct {
     unsigned long long refused;
     uint64_t pruned;
-    bool was_parked; /* one of those pruned */
+    bool was_ready; /* one of those pruned, to read */
 } Outcome;
 
 static void note(Broadcaster *self, const struct fw_published *published, Outcome *outcome)
 {
     outcome->pruned += published->pruned;
-    if (published->pruned != 0 && bridges_pruned_parked(&self->bridges))
-        outcome->was_parked = true;
+    if (published->pruned != 0 && bridges_pruned_ready(&self->bridges))
+        outcome->was_ready = true;
 }
 
 /* Wakes those who wait, whatever was raised before. Returns 0, or -1 with the first exception. */
@@ -55,7 +55,7 @@ static int finish(Broadcaster *self, const Outcome *outcome, bool failed)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     if (bridges_wake(&self->bridges) < 0 ||
-        (outcome->pruned != 0 && publish_log_pruned((PyObject *)self, outcome->pruned, outcome->was_parked) < 0)) {
+        (outcome->pruned != 0 && publish_log_pruned((PyObject *)self, outcome->pruned, outcome->was_ready) < 0)) {
         if (failed)
             PyErr_Clear();
         else
@@ -139,10 +139,8 @@ PyObject *deliver_rebase(PyObject *op, PyObject *args)
     struct fw_published published;
     Outcome outcome = {0};
     if (check_told(self) < 0 || !PyArg_ParseTuple(args, "s#O|O:_rebase", &epoch, &epoch_size, &text, &gap) ||
-        entry_position(text, self->position_digits, &position) < 0)
+        entry_position(text, self->position_digits, &position) < 0 || entry_check_epoch(epoch, epoch_size) < 0)
         return NULL;
-    if (!fw_id_is_epoch((struct fw_text){epoch, (size_t)epoch_size}))
-        return PyErr_Format(PyExc_ValueError, "an epoch must have %d digits of a-z and 2-7", FW_EPOCH_DIGITS);
     struct fw_frame *frame = rebase_frame(self, gap);
     if (frame == NULL)
         return NULL;

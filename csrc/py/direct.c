@@ -12,7 +12,6 @@
 #define SLICE_BYTES (1 << 20) /* sent by one callback, at most about a millisecond of copying */
 #define GAP 0.002             /* seconds between two passes, so that a burst leaves in few of them */
 #define WATCH 1.0             /* seconds between two looks at sockets that are full */
-#define TIMER_SLACK 0.001     /* seconds by which a loop may call early */
 
 struct Attached {
     struct fw_direct direct; /* the first, so that a note leads here */
@@ -348,6 +347,11 @@ bool direct_is_endangered(Bridge *bridge)
     return bridge->direct != NULL && fw_fanout_endangered(bridge->direct->fanout);
 }
 
+bool direct_has_overflowed(Bridge *bridge)
+{
+    return bridge->direct != NULL && fw_fanout_overflowed(bridge->direct->fanout);
+}
+
 uint64_t direct_events(const Client *client)
 {
     return client->attached != NULL ? client->attached->direct.events : 0;
@@ -431,6 +435,11 @@ int direct_wake(Bridge *Py_UNUSED(bridge))
 }
 
 bool direct_is_endangered(Bridge *Py_UNUSED(bridge))
+{
+    return false;
+}
+
+bool direct_has_overflowed(Bridge *Py_UNUSED(bridge))
 {
     return false;
 }

@@ -19,7 +19,8 @@ int direct_attach(Client *client, int fd, bool chunked, double patience, PyObjec
 PyObject *direct_offer(const Client *client);
 
 /* Ends that: the client waits like any other again. Returns the bytes that must be written before anything else, a new
- * reference (empty for one that is not attached, or was the parent's before a fork); or NULL with an exception, and then they are lost. */
+ * reference (empty for one that is not attached, or was the parent's before a fork); or NULL with an exception, and then
+ * they are lost. */
 PyObject *direct_detach(Client *client);
 
 /* The same where nothing can be written any more. Calls no Python but to drop a reference. */
@@ -34,6 +35,9 @@ int direct_wake(Bridge *bridge);
 
 /* Whether those who read at once have used more than half of what they may fall behind. */
 bool direct_is_endangered(Bridge *bridge);
+
+/* Whether some of them have been pruned, and the loop has not had its turn since. */
+bool direct_has_overflowed(Bridge *bridge);
 
 /* The events that `client` was sent in this way since it was attached, and the bytes of their text. */
 uint64_t direct_events(const Client *client);

@@ -4,8 +4,6 @@
 #include "py/chunk.h"
 #include "py/encode.h"
 
-#include <string.h>
-
 int entry_position(PyObject *text, size_t digits, struct fw_position *position)
 {
     if (!PyUnicode_Check(text)) {
@@ -18,6 +16,14 @@ int entry_position(PyObject *text, size_t digits, struct fw_position *position)
         return 0;
     if (!PyErr_Occurred())
         PyErr_Format(PyExc_ValueError, "a position must have %zu digits of a-z and 2-7, which %R is not", digits, text);
+    return -1;
+}
+
+int entry_check_epoch(const char *epoch, Py_ssize_t size)
+{
+    if (fw_id_is_epoch((struct fw_text){epoch, (size_t)size}))
+        return 0;
+    PyErr_Format(PyExc_ValueError, "an epoch must have %d digits of a-z and 2-7", FW_EPOCH_DIGITS);
     return -1;
 }
 
@@ -104,22 +110,6 @@ static Py_ssize_t chunk_stop(struct fw_frame *const *frames, Py_ssize_t count, b
     return stop;
 }
 
-static PyObject *chunk_of(fw_state *state, struct fw_frame *const *frames, Py_ssize_t count, size_t size)
-{
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (bytes == NULL)
-        return NULL;
-    char *to = PyBytes_AS_STRING(bytes);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        struct fw_text text = fw_frame_text(frames[i]);
-        memcpy(to, text.at, text.size);
-        to += text.size;
-    }
-    PyObject *chunk = chunk_new(state, bytes);
-    Py_DECREF(bytes);
-    return chunk;
-}
-
 PyObject *entry_chunks(fw_state *state, PyObject *entries, const struct entry_ids *ids, bool coalesce, uint64_t *events,
                        uint64_t *bytes)
 {
@@ -131,7 +121,7 @@ PyObject *entry_chunks(fw_state *state, PyObject *entries, const struct entry_id
     for (Py_ssize_t at = 0, stop; chunks != NULL && at < count; at += stop) {
         size_t size;
         stop = chunk_stop(frames + at, count - at, coalesce, &size);
-        PyObject *chunk = chunk_of(state, frames + at, stop, size);
+        PyObject *chunk = chunk_join(state, frames + at, (size_t)stop);
         if (chunk == NULL || PyList_Append(chunks, chunk) < 0)
             Py_CLEAR(chunks);
         Py_XDECREF(chunk);

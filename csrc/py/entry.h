@@ -12,6 +12,9 @@
 /* Reads `text`, a str of `digits` digits. Returns 0, or -1 with TypeError or ValueError. */
 int entry_position(PyObject *text, size_t digits, struct fw_position *position);
 
+/* Returns 0, or -1 with ValueError where `epoch` is none. */
+int entry_check_epoch(const char *epoch, Py_ssize_t size);
+
 /* Formats `entry`, a tuple (position: str, event: str, data: bytes), into a new frame with room for an id. Returns 1; 0
  * where the event may not stand on the wire (CR, LF or NUL in its name, text that is not UTF-8, or too much of it); or -1
  * with TypeError, ValueError or MemoryError. */

@@ -29,7 +29,7 @@ typedef struct {
     PyObject *app;
     PyObject *protocol; /* a cycle until release(); NULL then */
     PyObject *current;  /* the Handoff of the last request, or NULL */
-} Entry;
+} Wrapper;
 
 /* ---- the hand-off ---- */
 
@@ -189,7 +189,7 @@ PyType_Spec sender_spec = {
     .slots = sender_slots,
 };
 
-/* ---- the entry ---- */
+/* ---- the wrapper ---- */
 
 /* Puts `handoff` where a stream looks for it. Returns 0 or -1 with an exception. */
 static int put_in_scope(fw_state *state, PyObject *scope, PyObject *handoff)
@@ -206,9 +206,9 @@ static int put_in_scope(fw_state *state, PyObject *scope, PyObject *handoff)
     return result;
 }
 
-static PyObject *entry_call(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+static PyObject *wrapper_call(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    Entry *self = (Entry *)op;
+    Wrapper *self = (Wrapper *)op;
     if (self->protocol == NULL || PyVectorcall_NARGS(nargsf) != 3 || kwnames != NULL || !PyDict_Check(args[0]))
         return PyObject_Vectorcall(self->app, args, nargsf, kwnames);
     PyObject *result = NULL, *sender = NULL, *handoff = handoff_new(self->state);
@@ -224,15 +224,15 @@ static PyObject *entry_call(PyObject *op, PyObject *const *args, size_t nargsf, 
     return result;
 }
 
-static PyObject *entry_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
+static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
     PyObject *app, *protocol;
-    if (!PyArg_ParseTuple(args, "OO:Entry", &app, &protocol))
+    if (!PyArg_ParseTuple(args, "OO:Wrapper", &app, &protocol))
         return NULL;
-    Entry *self = PyObject_GC_New(Entry, type);
+    Wrapper *self = PyObject_GC_New(Wrapper, type);
     if (self == NULL)
         return NULL;
-    self->call = entry_call;
+    self->call = wrapper_call;
     self->state = fw_state_of_type(type);
     self->app = Py_NewRef(app);
     self->protocol = Py_NewRef(protocol);
@@ -241,16 +241,16 @@ static PyObject *entry_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUS
     return (PyObject *)self;
 }
 
-static PyObject *entry_release(PyObject *op, PyObject *Py_UNUSED(ignored))
+static PyObject *wrapper_release(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    Py_CLEAR(((Entry *)op)->protocol);
-    Py_CLEAR(((Entry *)op)->current);
+    Py_CLEAR(((Wrapper *)op)->protocol);
+    Py_CLEAR(((Wrapper *)op)->current);
     Py_RETURN_NONE;
 }
 
-static int entry_traverse(PyObject *op, visitproc visit, void *arg)
+static int wrapper_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    Entry *self = (Entry *)op;
+    Wrapper *self = (Wrapper *)op;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->app);
     Py_VISIT(self->protocol);
@@ -258,47 +258,47 @@ static int entry_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-static int entry_clear(PyObject *op)
+static int wrapper_clear(PyObject *op)
 {
-    Entry *self = (Entry *)op;
+    Wrapper *self = (Wrapper *)op;
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->current);
     return 0; /* without the application, as above */
 }
 
-static void entry_dealloc(PyObject *op)
+static void wrapper_dealloc(PyObject *op)
 {
-    PyObject *app = ((Entry *)op)->app;
+    PyObject *app = ((Wrapper *)op)->app;
     dealloc(op);
     Py_DECREF(app);
 }
 
-static PyMethodDef entry_methods[] = {
-    {"release", entry_release, METH_NOARGS, "release($self, /)\n--\n\nThe connection is lost."},
+static PyMethodDef wrapper_methods[] = {
+    {"release", wrapper_release, METH_NOARGS, "release($self, /)\n--\n\nThe connection is lost."},
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef entry_members[] = {
-    {"current", T_OBJECT, offsetof(Entry, current), READONLY, "The Handoff of the last request, or None."},
-    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Entry, call), READONLY, NULL},
+static PyMemberDef wrapper_members[] = {
+    {"current", T_OBJECT, offsetof(Wrapper, current), READONLY, "The Handoff of the last request, or None."},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Wrapper, call), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
-static PyType_Slot entry_slots[] = {
+static PyType_Slot wrapper_slots[] = {
     {Py_tp_doc, (void *)PyDoc_STR("What a connection's server calls for each request, instead of the application.")},
-    {Py_tp_new, entry_new},
+    {Py_tp_new, wrapper_new},
     {Py_tp_call, PyVectorcall_Call},
-    {Py_tp_traverse, entry_traverse},
-    {Py_tp_clear, entry_clear},
-    {Py_tp_dealloc, entry_dealloc},
-    {Py_tp_methods, entry_methods},
-    {Py_tp_members, entry_members},
+    {Py_tp_traverse, wrapper_traverse},
+    {Py_tp_clear, wrapper_clear},
+    {Py_tp_dealloc, wrapper_dealloc},
+    {Py_tp_methods, wrapper_methods},
+    {Py_tp_members, wrapper_members},
     {0, NULL},
 };
 
-PyType_Spec entry_spec = {
-    .name = "fastware_sse._core.Entry",
-    .basicsize = sizeof(Entry),
+PyType_Spec wrapper_spec = {
+    .name = "fastware_sse._core.Wrapper",
+    .basicsize = sizeof(Wrapper),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = entry_slots,
+    .slots = wrapper_slots,
 };

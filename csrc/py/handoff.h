@@ -1,7 +1,7 @@
 /* The hand-off: how a stream finds, through its request's scope and whatever frameworks and middleware lie between, the
  * connection that its bytes go to.
  *
- *   server ─ Entry ─> application(scope, receive, Sender)
+ *   server ─ Wrapper ─> application(scope, receive, Sender)
  *                       scope["extensions"]["fastware.sse"] = Handoff ─ ─ ─> Sender ──> the server's send()
  *
  * An ordinary request pays for three small objects and one more call for each message. The Handoff does not own its
@@ -11,8 +11,8 @@
 
 #include "py/state.h"
 
-extern PyType_Spec entry_spec;
 extern PyType_Spec handoff_spec;
 extern PyType_Spec sender_spec;
+extern PyType_Spec wrapper_spec;
 
 #endif

@@ -4,8 +4,7 @@
 #include "py/parked.h"
 #include "py/schedule.h"
 
-#define TIMER_MAX 3600.0  /* seconds; loops refuse or clamp delays that are far longer */
-#define TIMER_SLACK 0.001 /* seconds by which a loop may call early */
+#define TIMER_MAX 3600.0 /* seconds; loops refuse or clamp delays that are far longer */
 
 static PyObject *bridge_beat(PyObject *self, PyObject *ignored);
 

@@ -14,7 +14,7 @@
 /* clang-format off */
 #define EACH_MEMBER(DO) \
     DO(chunk_type) DO(waiter_type) DO(bridge_type) DO(subscription_type) DO(outbox_type) DO(broadcaster_type) \
-    DO(entry_type) DO(handoff_type) DO(sender_type) DO(backplane_full) \
+    DO(handoff_type) DO(sender_type) DO(wrapper_type) DO(backplane_full) \
     DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(cancelled_error) DO(logger) \
     DO(str_encode) \
     DO(name_add_reader) DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) \
@@ -51,9 +51,9 @@ static int module_exec(PyObject *module)
         add_type(module, &subscription_spec, &state->subscription_type) < 0 ||
         add_type(module, &outbox_spec, &state->outbox_type) < 0 ||
         add_type(module, &broadcaster_spec, &state->broadcaster_type) < 0 ||
-        add_type(module, &entry_spec, &state->entry_type) < 0 ||
         add_type(module, &handoff_spec, &state->handoff_type) < 0 ||
-        add_type(module, &sender_spec, &state->sender_type) < 0)
+        add_type(module, &sender_spec, &state->sender_type) < 0 ||
+        add_type(module, &wrapper_spec, &state->wrapper_type) < 0)
         return -1;
 
     state->backplane_full = PyErr_NewExceptionWithDoc(

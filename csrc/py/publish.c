@@ -165,21 +165,21 @@ static struct fw_frame *make_frame(PyObject *op, PyObject *name, PyObject *event
     return frame;
 }
 
-int publish_log_pruned(PyObject *op, uint64_t pruned, bool was_parked)
+int publish_log_pruned(PyObject *op, uint64_t pruned, bool was_ready)
 {
     Broadcaster *self = (Broadcaster *)op;
     struct fw_hub_counts counts = fw_hub_counts(self->bridges.hub);
     unsigned long long remain = counts.clients + (unsigned long long)PyList_GET_SIZE(self->bridges.queues);
     PyObject *done = PyObject_CallMethod(self->state->logger, "debug", "sKK", "pruned %d slow SSE clients (%d remain)",
                                          (unsigned long long)pruned, remain);
-    if (done != NULL && was_parked && (self->warned_at == 0 || fw_now() - self->warned_at >= WARN_EVERY)) {
+    if (done != NULL && was_ready && (self->warned_at == 0 || fw_now() - self->warned_at >= WARN_EVERY)) {
         self->warned_at = fw_now();
         Py_SETREF(done, PyObject_CallMethod(
-                            self->state->logger, "warning", "sKn",
-                            "pruned %d SSE clients that had no chance to read: more than buffer_size=%d events "
-                            "were broadcast while their event loop had no turn; await between broadcasts, or "
-                            "raise buffer_size",
-                            (unsigned long long)pruned, self->buffer_size));
+                            self->state->logger, "warning", "sKnO",
+                            "pruned %d SSE clients that had no chance to read: more was broadcast while their event "
+                            "loop had no turn than may wait for a client (buffer_size=%d, max_buffer_bytes=%s); await "
+                            "between broadcasts, or raise these limits",
+                            (unsigned long long)pruned, self->buffer_size, self->max_buffer_bytes));
     }
     Py_XDECREF(done);
     return done != NULL ? 0 : -1;
@@ -218,7 +218,7 @@ PyObject *publish_broadcast(PyObject *op, PyObject *const *args, Py_ssize_t narg
     }
     /* From here on the event is out. Every step is taken, whatever the ones before it raised. */
     PyObject *type = NULL, *value = NULL, *traceback = NULL;
-    bool was_parked = published.pruned != 0 && bridges_pruned_parked(&self->bridges);
+    bool was_ready = published.pruned != 0 && bridges_pruned_ready(&self->bridges);
     int failed = bridges_wake(&self->bridges);
     if (PyList_GET_SIZE(self->bridges.queues) != 0 && !fw_hub_counts(self->bridges.hub).closed) {
         PyErr_Fetch(&type, &value, &traceback);
@@ -228,7 +228,7 @@ PyObject *publish_broadcast(PyObject *op, PyObject *const *args, Py_ssize_t narg
     }
     fw_frame_unref(frame);
     fork_warn(self->state, &self->bridges);
-    if (failed || (published.pruned != 0 && publish_log_pruned(op, published.pruned, was_parked) < 0))
+    if (failed || (published.pruned != 0 && publish_log_pruned(op, published.pruned, was_ready) < 0))
         return NULL;
     Py_RETURN_NONE;
 }
@@ -249,7 +249,8 @@ const char publish_broadcast_doc[] = PyDoc_STR(
     "that had no turn.\n"
     "Clients that have buffer_size events waiting already are pruned: they get those, then their stream ends.\n\n"
     "Raises ValueError if event is not registered (strict mode) or contains CR, LF or NUL, UnicodeEncodeError for a\n"
-    "lone surrogate, TypeError for data of a wrong type. Then nothing was sent to anybody.");
+    "lone surrogate, TypeError for data of a wrong type; with a backplane BackplaneFull where backplane_buffer has no\n"
+    "room, and RuntimeError once the backplane is closed or the interpreter ends. Then nothing was sent to anybody.");
 
 const char publish_format_sse_doc[] =
     PyDoc_STR("_format_sse($self, /, event, data)\n"

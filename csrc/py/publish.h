@@ -14,8 +14,9 @@ PyObject *publish_broadcast(PyObject *op, PyObject *const *args, Py_ssize_t narg
 /* Whether _format_sse is still ours: neither a subclass nor the instance has replaced it. 1, 0, or -1 with an exception. */
 int publish_formats_itself(PyObject *op);
 
-/* Logs that `pruned` clients had too much waiting, one of which `was_parked`. Returns 0, or -1 with an exception. */
-int publish_log_pruned(PyObject *op, uint64_t pruned, bool was_parked);
+/* Logs that `pruned` clients had too much waiting, some of whom read as soon as their loop lets them if
+ * `was_ready`. Returns 0, or -1 with an exception. */
+int publish_log_pruned(PyObject *op, uint64_t pruned, bool was_ready);
 
 extern const char publish_register_event_doc[], publish_format_sse_doc[], publish_broadcast_doc[];
 

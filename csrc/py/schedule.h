@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+#define TIMER_SLACK 0.001 /* seconds by which a loop may call early */
+
 /* Calls loop.METHOD([delay,] callback, context=empty) with `callback` bound to the bridge. Returns the handle. */
 PyObject *bridge_schedule(Bridge *bridge, PyObject *method, PyObject *delay, PyMethodDef *callback);
 

@@ -15,9 +15,9 @@ typedef struct {
     PyTypeObject *subscription_type;
     PyTypeObject *outbox_type;
     PyTypeObject *broadcaster_type;
-    PyTypeObject *entry_type;
     PyTypeObject *handoff_type;
     PyTypeObject *sender_type;
+    PyTypeObject *wrapper_type;
 
     PyObject *backplane_full;   /* a RuntimeError of our own */
     PyObject *json_encode;      /* msgspec.json.encode */

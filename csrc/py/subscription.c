@@ -148,10 +148,8 @@ static PyObject *subscription_replay(PyObject *op, PyObject *args)
     PyObject *entries, *upto = Py_None;
     struct fw_position last;
     if (!PyArg_ParseTuple(args, "s#O!|O:replay", &epoch, &size, &PyList_Type, &entries, &upto) ||
-        (upto != Py_None && entry_position(upto, digits, &last) < 0))
+        (upto != Py_None && entry_position(upto, digits, &last) < 0) || entry_check_epoch(epoch, size) < 0)
         return NULL;
-    if (!fw_id_is_epoch((struct fw_text){epoch, (size_t)size}))
-        return PyErr_Format(PyExc_ValueError, "an epoch must have %d digits of a-z and 2-7", FW_EPOCH_DIGITS);
     struct entry_ids ids = {epoch, digits, upto != Py_None ? &last : NULL};
     return entry_chunks(self->state, entries, &ids, self->coalesce, &self->client.events, &self->client.bytes);
 }

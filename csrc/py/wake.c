@@ -91,11 +91,14 @@ int bridges_wake(BridgeList *list)
     return -1;
 }
 
-bool bridges_pruned_parked(const BridgeList *list)
+bool bridges_pruned_ready(const BridgeList *list)
 {
-    for (const Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next)
-        if (bridge->parked.first != NULL && (fw_hub_fate(bridge->hub, &bridge->parked.first->reader) == FW_FATE_PRUNED))
+    for (Bridge *bridge = list->first; bridge != NULL; bridge = bridge->next) {
+        const Client *parked = bridge->parked.first;
+        if ((parked != NULL && fw_hub_fate(bridge->hub, &parked->reader) == FW_FATE_PRUNED) ||
+            direct_has_overflowed(bridge))
             return true;
+    }
     return false;
 }
 

@@ -11,7 +11,7 @@ int bridges_wake(BridgeList *list);
 /* Finishes all clients on `loop`: they read what they are owed, then end. Returns 0 or -1 as bridges_wake does. */
 int bridges_finish(BridgeList *list, PyObject *loop);
 
-/* Whether a client that is parked has been pruned. */
-bool bridges_pruned_parked(const BridgeList *list);
+/* Whether a client has been pruned that reads as soon as the loop lets it: parked, or direct. */
+bool bridges_pruned_ready(const BridgeList *list);
 
 #endif

@@ -65,7 +65,7 @@ static void one_send_gives_each_member_all_that_waits(void)
     CHECK_EQ(fw_fanout_pass(fanout, 64, 1 << 20, 1), FW_PASS_IDLE);
     for (size_t i = 0; i < CROWD; i++)
         arrive(hub, fanout, &crowd[i], i % 2);
-    CHECK_EQ(fw_fanout_count(fanout), CROWD);
+    CHECK_EQ(fanout->count, CROWD);
     CHECK_EQ(check_fanout(fanout), CROWD);
     for (size_t round = 0; round < 3; round++) {
         put_many(hub, 5, 100);
@@ -86,7 +86,7 @@ static void one_send_gives_each_member_all_that_waits(void)
     CHECK(!is_readable(fanout));
     for (size_t i = 0; i < CROWD; i++)
         go(hub, fanout, &crowd[i]);
-    CHECK_EQ(fw_fanout_count(fanout), 0);
+    CHECK_EQ(fanout->count, 0);
     close_both(hub, fanout);
 }
 
@@ -443,7 +443,9 @@ static void the_groups_limit_follows_the_hubs(void)
     } cases[] = {{{0, 0}, {0, 0}},
                  {{256, 0}, {65536, 16 << 20}},
                  {{100000, 1 << 20}, {100000, 16 << 20}},
-                 {{10, 64 << 20}, {65536, 64 << 20}}};
+                 {{10, 64 << 20}, {65536, 64 << 20}},
+                 {{0, 1 << 20}, {0, 16 << 20}},
+                 {{0, 64 << 20}, {0, 64 << 20}}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct fw_hub *hub = open_hub_with(cases[i].hub, (struct fw_history){0}), *child;
         CHECK_EQ(fw_hub_renew(hub, &child), FW_OK);
