@@ -9,7 +9,6 @@ import random
 import weakref
 from typing import Protocol
 
-_OLDEST = 10_000_000  # seconds; loops refuse delays that are far longer
 _YOUNGEST = 0.9  # of the age: each stream draws its own, so that not all come back at once
 _SLICE = 64  # streams ended by one callback
 _SLACK = 0.001  # seconds by which loops may call early
@@ -87,17 +86,6 @@ class Ages:
             ended += 1
             stream.expire()
         self._arm(loop)
-
-
-def checked_age(seconds: float | None) -> float | None:
-    """Raises TypeError or ValueError."""
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"max_age must be a number of seconds or None, not {type(seconds).__name__}")
-    if not 1 <= seconds <= _OLDEST:  # false for NaN
-        raise ValueError(f"max_age must be None or from 1 to {_OLDEST} seconds")
-    return float(seconds)
 
 
 # Weak, because the timer of a loop holds the loop.

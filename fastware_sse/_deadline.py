@@ -7,7 +7,7 @@ import weakref
 from typing import Protocol
 
 
-class Sender(Protocol):
+class Sending(Protocol):
     def expire(self) -> None: ...
 
 
@@ -20,33 +20,33 @@ class Deadlines:
 
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
-        self._sending: dict[Sender, float] = {}
+        self._due: dict[Sending, float] = {}
         self._ticking = False
 
-    def begin(self, sender: Sender) -> None:
+    def begin(self, sender: Sending) -> None:
         """A send begins; `sender.expire()` is called if `end` does not come in time."""
         if self._seconds is None:
             return
         loop = asyncio.get_running_loop()
-        self._sending[sender] = loop.time() + self._seconds
+        self._due[sender] = loop.time() + self._seconds
         if not self._ticking:
             self._ticking = True
             loop.call_later(self._seconds, self._tick)
 
-    def end(self, sender: Sender) -> None:
-        self._sending.pop(sender, None)
+    def end(self, sender: Sending) -> None:
+        self._due.pop(sender, None)
 
     def _tick(self) -> None:
         self._ticking = False
         loop = asyncio.get_running_loop()
         now = loop.time() + 0.001  # loops may call a little early
-        while self._sending:
-            sender, due = next(iter(self._sending.items()))
+        while self._due:
+            sender, due = next(iter(self._due.items()))
             if due > now:
                 self._ticking = True
                 loop.call_at(due, self._tick)
                 return
-            del self._sending[sender]
+            del self._due[sender]
             sender.expire()
 
 

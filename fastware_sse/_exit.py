@@ -26,7 +26,7 @@ _watches: dict[asyncio.AbstractEventLoop, Watch] = {}
 _ending: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
-def enter(broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop | None) -> Entry | None:
+def enter(broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop | None) -> Place | None:
     """Note that there will be a stream on `loop`, and be ready for signals from now on.
 
     To be called before the response's head is sent: a client that has seen it may expect that Ctrl-C ends its stream.
@@ -40,7 +40,7 @@ def enter(broadcaster: Broadcaster, loop: asyncio.AbstractEventLoop | None) -> E
             _watches.pop(closed).put_back()  # its streams were dropped, not ended
         watch = _watches[loop] = Watch(loop)
     watch.enter(broadcaster)
-    return Entry(watch, broadcaster)
+    return Place(watch, broadcaster)
 
 
 def forget() -> None:
@@ -50,7 +50,7 @@ def forget() -> None:
     _watches.clear()
 
 
-class Entry:
+class Place:
     """One stream's place in a Watch, until it leaves or is collected: a response may never be iterated."""
 
     __slots__ = ("_broadcaster", "_watch")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import secrets
 from datetime import UTC, datetime, timedelta
 
 from nats.js import JetStreamContext
 from nats.js.api import StreamInfo
 
-from .backplane import BackplaneRefused, decoded, encoded
+from .backplane import EPOCH_DIGITS, BackplaneRefused, decoded, encoded, new_epoch
 
 UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 
-_DIGITS = 13
-_MARK = re.compile(r" ?\[fastware-sse ([a-z2-7]{13})\]")
+_MARK = re.compile(rf" ?\[fastware-sse ([a-z2-7]{{{EPOCH_DIGITS}}})\]")
 
 
 def epoch_of(info: StreamInfo) -> str:
@@ -23,7 +21,12 @@ def epoch_of(info: StreamInfo) -> str:
         raise BackplaneRefused("the server does not say when the stream was made")
     made = (info.created - UNIX) // timedelta(microseconds=1)
     mark = _MARK.search(info.config.description or "")
-    return encoded(made ^ decoded(mark[1]) if mark else made, _DIGITS)
+    return encoded(made ^ decoded(mark[1]) if mark else made, EPOCH_DIGITS)
+
+
+def covers(info: StreamInfo, epoch: str, position: str) -> bool:
+    """Sequence numbers have no holes but those of trimming, at the front, and of what was deleted by hand."""
+    return epoch_of(info) == epoch and info.state.first_seq - 1 <= decoded(position) <= info.state.last_seq
 
 
 async def renew(js: JetStreamContext, stream: str, epoch: str) -> str:
@@ -31,7 +34,6 @@ async def renew(js: JetStreamContext, stream: str, epoch: str) -> str:
     the mark of one; the other notices as it follows the stream. A description holds a mark in every server."""
     info = await js.stream_info(stream)
     if epoch_of(info) == epoch:
-        mark = encoded(secrets.randbits(64), _DIGITS)
         text = _MARK.sub("", info.config.description or "")
-        info = await js.update_stream(info.config, description=f"{text} [fastware-sse {mark}]".lstrip())
+        info = await js.update_stream(info.config, description=f"{text} [fastware-sse {new_epoch()}]".lstrip())
     return epoch_of(info)

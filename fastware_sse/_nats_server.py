@@ -14,6 +14,7 @@ from nats.aio.client import Client
 from nats.js import errors as js_errors
 
 from ._nats_connection import PATIENCE, Connection
+from ._nats_credentials import credentials_in
 from .backplane import BackplaneError, BackplaneRefused, PositionLost, parts_of
 
 RANGES = 4  # consumers at once that read a range
@@ -57,7 +58,7 @@ class Server:
 
     async def connected(self) -> Connection:
         async with self._connecting:
-            if self._connection is None or not self._connection.client.is_connected:
+            if self._connection is None or not self._connection.is_usable:
                 self._connection = await self._connect()
             return self._connection
 
@@ -69,7 +70,7 @@ class Server:
                 servers=self._address.url.split(","),
                 name="fastware_sse",
                 tls=self._address.tls,
-                user_credentials=self._address.credentials,
+                user_credentials=credentials_in(self._address.credentials),
                 connect_timeout=int(PATIENCE),
                 allow_reconnect=False,  # whoever uses it has to look first what it has missed
                 max_reconnect_attempts=1,  # of each server, at the beginning, and at once
@@ -147,3 +148,9 @@ def checked_url(url: str) -> str:
         if not parts.hostname:
             raise ValueError("the NATS URL names no host")
     return url
+
+
+def checked_tls(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if context is not None and not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"tls must be an ssl.SSLContext or None, not {type(context).__name__}")
+    return context

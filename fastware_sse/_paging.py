@@ -10,26 +10,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._core import Chunk, Subscription
-from .backplane import PositionLost, decoded
+from .backplane import Page, PositionLost, decoded
 
 if TYPE_CHECKING:
-    from ._pages import Page
+    from ._stream import Waiting
     from .broadcaster import Broadcaster
 
 HEARTBEAT = Chunk(": heartbeat\n\n")
+OPENING = Chunk(":\n\n")  # where there is nothing else: some servers hold the headers back until there is a body
 
-_OPENING = Chunk(":\n\n")
 _SOON = 1.0  # seconds after which a client that has got nothing yet gets that, heartbeats or not
 _ID = re.compile("^id: (.*)-(.*)$", re.MULTILINE)
 
 
 class Paging:
     """Of one stream, on its loop; from the join that put its subscription aside until it has its place."""
-
-    queue = None  # it is ended as streams on queues are (Broadcaster._queue_streams)
 
     def __init__(
         self, broadcaster: Broadcaster, subscription: Subscription, last_id: bytes, loop: asyncio.AbstractEventLoop
@@ -46,7 +44,7 @@ class Paging:
         self._vain = 0  # pages asked for since then that brought nothing
         self._question: asyncio.Task[None] | None = None
         self._bell: asyncio.Future[None] | None = None  # rings when the stream may be over
-        self._asking: set[Any] = broadcaster._queue_streams
+        self._waiting: set[Waiting] = broadcaster._waiting
         self._interval = None if broadcaster._heartbeat_interval is None else float(broadcaster._heartbeat_interval)
         self._is_silent = True  # nothing was sent yet
 
@@ -61,9 +59,9 @@ class Paging:
             return None
         if self._question is None:
             self._question = self.loop.create_task(self._ask())
-            self._asking.add(self)
+            self._waiting.add(self)
         self._bell = self.loop.create_future()
-        timeout, beat = (_SOON, _OPENING) if self._is_silent else (self._interval, HEARTBEAT)
+        timeout, beat = (_SOON, OPENING) if self._is_silent else (self._interval, HEARTBEAT)
         self._is_silent = False
         await asyncio.wait({self._question, self._bell}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not self._question.done() and not self._subscription.is_ending:
@@ -89,14 +87,14 @@ class Paging:
                 return [beat]
         return []
 
-    def look_again(self) -> None:
-        """The stream may be over; on its loop."""
+    def end(self) -> None:
+        """Its subscription may be over; on its loop."""
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
     def leave(self) -> None:
         """Ask no more. Idempotent; from any thread, since the collector may have found the stream."""
-        self._asking.discard(self)
+        self._waiting.discard(self)
         question, self._question = self._question, None
         if question is None or question.done():
             return

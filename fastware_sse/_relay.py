@@ -208,17 +208,6 @@ class Relay:
         return await self._pages.page(position)
 
 
-def checked_buffer(backplane: object, buffer: Any) -> tuple[int, int]:
-    """Raises TypeError or ValueError that names the argument."""
-    if backplane is not None and not isinstance(backplane, Backplane):
-        raise TypeError(f"backplane must be a Backplane or None, not {type(backplane).__name__}")
-    if not isinstance(buffer, tuple) or [type(limit) for limit in buffer] != [int, int]:
-        raise TypeError("backplane_buffer must be a pair of int: events and bytes")
-    if min(buffer) <= 0:
-        raise ValueError("backplane_buffer must be two numbers above 0: events and bytes")
-    return buffer
-
-
 _REASONS = {
     "epoch": "the stream was deleted, made anew, or has lost its end",
     "future": "the server has lost the last entries",

@@ -5,10 +5,10 @@ What frameworks take from a handler, and what an EventStream does with each requ
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 
+from ._options import checked_seconds
 from ._request import Header, Receive, Refusal, Request, Scope, Send
 from ._session import SEND_TIMEOUT, Initial, MakeInitial, Session
 from ._stream import HEADERS, joined, merged
@@ -23,6 +23,7 @@ _NOT_YOURS = {b"content-type", b"content-length"} | {
     b"transfer-encoding",
     b"upgrade",
 }
+_BRIEFEST = 0.001  # seconds of a send_timeout: timers are no finer
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 
 
@@ -47,7 +48,7 @@ class Reply:
         broadcaster._refuse_own_generator()
         self.broadcaster = broadcaster
         self.headers = _all_headers(headers)
-        self.send_timeout = _checked_timeout(send_timeout)
+        self.send_timeout = checked_seconds("send_timeout", send_timeout, _BRIEFEST)
         self._initial: list[bytes] | MakeInitial | None
         self._initial = initial if callable(initial) else joined(broadcaster._initial_chunks(initial))
 
@@ -74,20 +75,6 @@ class Reply:
         if initial and not callable(initial):
             self._initial = None
         return initial
-
-
-def _checked_timeout(seconds: float | None) -> float | None:
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"send_timeout must be a number of seconds or None, not {type(seconds).__name__}")
-    try:
-        number = float(seconds)
-    except OverflowError:
-        number = math.inf
-    if not 0 < number < math.inf:
-        raise ValueError("send_timeout must be None or a finite number of seconds above 0")
-    return number
 
 
 def _all_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> list[Header]:

@@ -131,7 +131,7 @@ class Request:
         except OSError:
             _log.debug("send() failed; the client counts as gone", exc_info=True)
         except Exception:
-            _log.exception("an EventStream could not send its response")
+            _log.exception("a stream could not be sent")
 
     async def _refusal(self) -> Refusal | None:
         if self._scope["method"] != "HEAD":
@@ -155,7 +155,7 @@ class Request:
             except (Exception, asyncio.CancelledError):
                 if is_cancelled():
                     raise
-                _log.exception("the initial events of an EventStream failed")
+                _log.exception("the initial events of a stream failed")
                 if self._started:  # too late to say so
                     raise asyncio.CancelledError from None
                 await self._answer(500, b"Internal Server Error", [])

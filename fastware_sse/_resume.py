@@ -54,18 +54,6 @@ class Start:
         self.reason = reason
 
 
-def checked_gap_event(name: str | None) -> str | None:
-    """Raises TypeError or ValueError."""
-    if name is None:
-        return None
-    if not isinstance(name, str):
-        raise TypeError(f"gap_event must be a str or None, not {type(name).__name__}")
-    if any(character in name for character in "\r\n\0"):
-        raise ValueError("gap_event must not contain CR, LF or NUL: it is one line on the wire")
-    name.encode()  # raises for a lone surrogate
-    return name
-
-
 def gap_of(broadcaster: Broadcaster, reason: str, last_event_id: str | None = None) -> tuple[str, str] | None:
     """The event that tells a client that it has missed some, as (event, data); None where it is not to be told."""
     event = broadcaster._gap_event

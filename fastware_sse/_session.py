@@ -44,12 +44,12 @@ class Session:
         "_age",
         "_broadcaster",
         "_client",
-        "_entry",
         "_handoff",
         "_is_stuck",
         "_last_id",
         "_loop",
         "_paging",
+        "_place",
         "_scope",
         "_why",
         "is_forgotten",
@@ -64,7 +64,7 @@ class Session:
         self._broadcaster = broadcaster
         self._scope: Mapping[str, Any] | None = scope
         self._last_id = last_event_id(scope) if broadcaster._has_ids else None
-        self._entry = _exit.enter(broadcaster, asyncio._get_running_loop())
+        self._place = _exit.enter(broadcaster, asyncio._get_running_loop())
         self._age: Age | None = None
         self._client: Client | None = None
         self._paging: Paging | None = None  # where its place is not in the log, or not known yet
@@ -88,7 +88,7 @@ class Session:
         _limits.begin()
         if broadcaster._backplane is None:
             _workers.begin()
-        if self._entry is not None and self._entry.is_late:
+        if self._place is not None and self._place.is_late:
             self.subscription.finish()
         self._meet_server(patience)
         if broadcaster._max_age is not None:
@@ -161,7 +161,7 @@ class Session:
             self.offer.take_back()
         self.subscription.end()
         if self._paging is not None:
-            self._paging.look_again()
+            self._paging.end()
 
     def expire(self) -> None:
         """The stream has reached its age."""
@@ -192,8 +192,8 @@ class Session:
             self.reason = (self._why or "shutdown") if fate == "finished" else fate
         if self._age is not None:
             self._age.leave()
-        if self._entry is not None:
-            self._entry.leave()
+        if self._place is not None:
+            self._place.leave()
         if self._client is not None:
             self._tell(self._broadcaster._on_disconnect, "on_disconnect")
 
@@ -206,7 +206,7 @@ class Session:
     @property
     def is_late(self) -> bool:
         """Whether the server waits for this stream in order to stop."""
-        return self._entry is not None and self._entry.is_late
+        return self._place is not None and self._place.is_late
 
     def _start(self) -> Start:
         scope = self._scope or {}

@@ -24,8 +24,9 @@ _servers: dict[tuple[Any, ...], tuple[Any, set[Any]]] = {}
 class Share(Generic[S]):
     """One engine object's, on each loop that it uses the server on."""
 
-    def __init__(self, make: Callable[[A], S], address: A) -> None:
-        """The server is make(address), unless there is one for an equal address."""
+    def __init__(self, owner: str, make: Callable[[A], S], address: A) -> None:
+        """The server is make(address), unless there is one for an equal address. Errors name the owner."""
+        self._owner = owner
         self._make: Callable[[Any], S] = make
         self._address = address
 
@@ -45,7 +46,7 @@ class Share(Generic[S]):
         """Raises BackplaneError if it was not taken."""
         server, shares = _servers.get(self._key(), (None, ()))
         if self not in shares:
-            raise BackplaneError("it is not open")
+            raise BackplaneError(f"{self._owner} is not open")
         return server  # type: ignore[return-value]
 
     async def release(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, Protocol
 
 from . import _exit, _limits, _workers
 from ._core import Chunk
-from ._paging import HEARTBEAT
+from ._paging import HEARTBEAT, OPENING
 from ._session import Initial, MakeInitial, Part, Session
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ HEADERS = {
     "x-accel-buffering": "no",
 }
 BODY_BYTES = 65536  # in one body, and sent without the loop having had a turn
-OPENING = b":\n\n"  # where a stream begins with nothing else: some servers hold the headers back until there is a body
-
-_OPENING = Chunk(OPENING.decode())
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -66,7 +63,7 @@ def joined(chunks: Iterable[Chunk]) -> list[bytes]:
 
 def merged(bodies: list[bytes]) -> list[bytes]:
     """The beginning of a stream in one body if it is small, and never in none."""
-    return [b"".join(bodies) or OPENING] if sum(map(len, bodies)) <= BODY_BYTES else bodies
+    return [b"".join(bodies) or OPENING.encode()] if sum(map(len, bodies)) <= BODY_BYTES else bodies
 
 
 async def event_stream(
@@ -92,7 +89,7 @@ async def event_stream(
                 yield part
         first = merge(await session.first(initial, join))
         if offer is not None and not first:
-            first = join([_OPENING])
+            first = join([OPENING])
         initial = []  # may be large, and the stream may live for days
         for part in first:
             session.expect(part)
@@ -135,18 +132,32 @@ def is_event_stream(generator: object) -> bool:
     return getattr(generator, "ag_code", None) is event_stream.__code__
 
 
+class Waiting(Protocol):
+    """A stream that waits for something else than its subscription, and so has to be told when it is to end."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def end(self) -> None:
+        """On that loop."""
+
+
 class QueueStream:
-    """One run of queue_stream(): what ends it from outside looks at this."""
+    """One run of queue_stream()."""
 
-    __slots__ = ("getter", "loop", "queue")
+    __slots__ = ("_clients", "_queue", "getter", "loop")
 
-    def __init__(self, queue: asyncio.Queue[str], loop: asyncio.AbstractEventLoop) -> None:
-        self.queue = queue
+    def __init__(
+        self, queue: asyncio.Queue[str], clients: list[asyncio.Queue[str]], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.loop = loop
         self.getter: asyncio.Task[str] | None = None  # waits for the queue
+        self._queue = queue
+        self._clients = clients
 
-    def look_again(self) -> None:
-        """Whether the queue is still registered; on the stream's own loop."""
+    def end(self) -> None:
+        """Once it has drained the queue."""
+        if self._queue in self._clients:
+            self._clients.remove(self._queue)
         if self.getter is not None:
             self.getter.cancel()
 
@@ -155,13 +166,13 @@ async def queue_stream(
     broadcaster: Broadcaster, queue: asyncio.Queue[str], first: list[Chunk]
 ) -> AsyncGenerator[str, None]:
     """Send `first`, then what broadcast() puts into `queue`, until that has left `_clients` and is empty."""
-    run = QueueStream(queue, running_loop())
+    run = QueueStream(queue, broadcaster._clients, running_loop())
     interval = broadcaster._heartbeat_interval
     timeout = None if interval is None else float(interval)  # loops add it to a float, which a Decimal does not bear
-    entry = _exit.enter(broadcaster, run.loop)
-    if not broadcaster._closed and not (entry is not None and entry.is_late):
+    place = _exit.enter(broadcaster, run.loop)
+    if not broadcaster._closed and not (place is not None and place.is_late):
         broadcaster._clients.append(queue)
-    broadcaster._queue_streams.add(run)
+    broadcaster._waiting.add(run)
     try:
         _limits.begin()
         _workers.begin()
@@ -185,9 +196,7 @@ async def queue_stream(
     except asyncio.CancelledError:
         return
     finally:
-        broadcaster._queue_streams.discard(run)
-        run.look_again()
-        if queue in broadcaster._clients:
-            broadcaster._clients.remove(queue)
-        if entry is not None:
-            entry.leave()
+        broadcaster._waiting.discard(run)
+        run.end()
+        if place is not None:
+            place.leave()

@@ -5,6 +5,7 @@ An engine (fastware_sse.redis.RedisStream, fastware_sse.nats.JetStream) is a Bac
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from ._core import BackplaneFull
 
 __all__ = [
+    "EPOCH_DIGITS",
+    "PAGE_BYTES",
     "Backplane",
     "BackplaneError",
     "BackplaneFull",
@@ -20,10 +23,15 @@ __all__ = [
     "Entry",
     "EntryTooLarge",
     "Item",
+    "Page",
     "PositionLost",
     "decoded",
     "encoded",
+    "new_epoch",
 ]
+
+EPOCH_DIGITS = 13  # 64 bits
+PAGE_BYTES = 256 * 1024  # aimed at
 
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"  # as in csrc/core/id.c: their order is not that of str
 _VALUES = str.maketrans(_DIGITS, "0123456789abcdefghijklmnopqrstuv")
@@ -56,6 +64,14 @@ class Entry(NamedTuple):
     event: str
     data: bytes
     """The UTF-8 text of the data, before it is split into lines."""
+
+
+class Page(NamedTuple):
+    """Entries that follow one another."""
+
+    entries: list[Entry]
+    is_last: bool
+    """Whether the stream ended there when it was read."""
 
 
 class Item(NamedTuple):
@@ -116,11 +132,12 @@ class Backplane(ABC):
         it is the zero position of a stream that was never trimmed. May err to False, never to True."""
 
     @abstractmethod
-    async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
-        """The entries right behind `position`, n of them unless the stream ends before.
+    async def page(self, epoch: str, position: str, n: int) -> Page:
+        """The entries right behind `position`: at most n, fewer where they are large, since PAGE_BYTES are aimed at;
+        at least one, unless the stream ends there.
 
-        Foreign entries are skipped and do not count. Raises PositionLost where covers() would say no: it is asked in
-        the same breath, so that nothing is trimmed between.
+        Foreign entries are skipped. Raises PositionLost where covers() would say no: it is asked in the same breath, so
+        that nothing is trimmed between.
         """
 
     @abstractmethod
@@ -161,3 +178,8 @@ def decoded(position: str) -> int:
 def encoded(number: int, digits: int) -> str:
     """The other way round."""
     return "".join(_DIGITS[number >> 5 * place & 31] for place in reversed(range(digits)))
+
+
+def new_epoch() -> str:
+    """One that nobody else has drawn."""
+    return encoded(secrets.randbits(64), EPOCH_DIGITS)

@@ -9,15 +9,21 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from . import _core
-from ._age import checked_age
 from ._client import Client
 from ._fastware import scope_of, stream_response
 from ._frameworks import adapter_of
-from ._relay import Relay, checked_buffer
-from ._resume import checked_gap_event
+from ._options import (
+    checked_backplane,
+    checked_buffer,
+    checked_flag,
+    checked_gap_event,
+    checked_hook,
+    checked_seconds,
+)
+from ._relay import Relay
 from ._route import sse_route
 from ._session import Initial, Pairs, Session
-from ._stream import QueueStream, empty_stream, event_stream, queue_stream
+from ._stream import Waiting, empty_stream, event_stream, queue_stream
 from .backplane import Backplane
 
 __all__ = ["Broadcaster", "sse_route"]
@@ -43,7 +49,7 @@ class Broadcaster(_core.Broadcaster):
     max_age: seconds after which a stream ends, so that its client comes back; each draws up to a tenth less. Or None.
     direct: where the server offers it (fastware_sse.uvicorn), C writes the events to the sockets itself, past every
         middleware that would look at them.
-    on_connect, on_disconnect: callables that get a Client, on its event loop. What they raise is logged.
+    on_connect, on_disconnect: plain functions that get a Client, on its event loop. What they raise is logged.
     backplane: the stream on a server that all processes share, such as a fastware_sse.redis.RedisStream: what is
         broadcast in one reaches the clients of all, in one order, with ids that mean the same in each.
     backplane_buffer: events, and bytes of them, that may wait to be published; broadcast() then raises BackplaneFull.
@@ -79,22 +85,20 @@ class Broadcaster(_core.Broadcaster):
         backplane: Backplane | None = None,
         backplane_buffer: tuple[int, int] = (50_000, 32 * 1024 * 1024),
     ) -> None:
-        for name, hook in (("on_connect", on_connect), ("on_disconnect", on_disconnect)):
-            if hook is not None and not callable(hook):
-                raise TypeError(f"{name} must be callable or None, not {type(hook).__name__}")
         self._gap_event = checked_gap_event(gap_event)
-        self._max_age = checked_age(max_age)
-        self._direct = bool(direct)
-        self._on_connect, self._on_disconnect = on_connect, on_disconnect
-        buffer = checked_buffer(backplane, backplane_buffer)
-        if backplane is not None:
+        self._max_age = checked_seconds("max_age", max_age, 1)
+        self._direct = checked_flag("direct", direct)
+        self._on_connect = checked_hook("on_connect", on_connect)
+        self._on_disconnect = checked_hook("on_disconnect", on_disconnect)
+        buffer = checked_buffer(backplane_buffer)
+        if checked_backplane(backplane) is not None:
             self._refuse_own_generator()
         super().__init__(
             buffer_size,
             strict=strict,
             heartbeat_interval=heartbeat_interval,
             retry=retry,
-            graceful_exit=graceful_exit,
+            graceful_exit=checked_flag("graceful_exit", graceful_exit),
             max_buffer_bytes=max_buffer_bytes,
             history=history,
             history_bytes=history_bytes,
@@ -159,9 +163,9 @@ class Broadcaster(_core.Broadcaster):
         """
         super().close()
         self._clients.clear()
-        for run in list(self._queue_streams):
+        for stream in list(self._waiting):
             with contextlib.suppress(RuntimeError):  # its loop is closed
-                run.loop.call_soon_threadsafe(run.look_again)
+                stream.loop.call_soon_threadsafe(stream.end)
         if self._backplane is not None:
             self._backplane.close()
 
@@ -187,24 +191,22 @@ class Broadcaster(_core.Broadcaster):
 
     def _end_streams(self, loop: asyncio.AbstractEventLoop, /) -> None:
         super()._end_streams(loop)
-        for run in list(self._queue_streams):
-            if run.loop is loop:
-                if run.queue in self._clients:
-                    self._clients.remove(run.queue)
-                run.look_again()
+        for stream in list(self._waiting):
+            if stream.loop is loop:
+                stream.end()
 
     def _start_over(self) -> None:
         self._stuck = 0
-        self._queue_streams.clear()
+        self._waiting.clear()
         super()._start_over()
         if self._backplane is not None:
             self._backplane = self._backplane.renewed(self)
 
     @property
-    def _queue_streams(self) -> set[QueueStream]:
-        """The streams that _event_generator() has begun on a queue. Made when asked for: __init__ may not have run."""
-        streams: set[QueueStream] = self.__dict__.setdefault("_queue_streams_", set())
-        return streams
+    def _waiting(self) -> set[Waiting]:
+        """Made when asked for: __init__ may not have run."""
+        waiting: set[Waiting] = self.__dict__.setdefault("_waiting_", set())
+        return waiting
 
     def _has_own_generator(self) -> bool:
         return getattr(self._event_generator, "__func__", None) is not Broadcaster._event_generator

@@ -9,18 +9,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import lru_cache
 
-from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
-from nats.js.errors import BadRequestError, NotFoundError
-
 from . import _outside
-from ._nats_connection import Connection, Found, stored_at
-from ._nats_epoch import UNIX, epoch_of, renew
-from ._nats_publisher import OURS, Publisher, Settings
-from ._nats_server import Address, Server, checked_url
+from ._extra import extra
+from ._options import checked_maxlen, checked_name
 from ._share import Share
 from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, PositionLost
 from .backplane import decoded as _decoded
 from .backplane import encoded as _encoded
+
+with extra("nats"):
+    from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
+    from nats.js.errors import BadRequestError, NotFoundError
+
+    from ._nats_connection import Connection, Found, stored_at
+    from ._nats_credentials import checked_credentials
+    from ._nats_epoch import UNIX, epoch_of, renew
+    from ._nats_publisher import OURS, Publisher, Settings
+    from ._nats_server import Address, Server, checked_tls, checked_url
 
 __all__ = ["JetStream", "publish"]
 
@@ -51,17 +56,13 @@ class JetStream(Backplane):
         credentials: str | None = None,
     ) -> None:
         """Several servers of a cluster are separated by commas; a user, a password or a token stand in the URL.
-        `credentials` is the path of a .creds file."""
-        if not isinstance(stream, str) or not isinstance(maxlen, int) or isinstance(maxlen, bool):
-            raise TypeError("stream must be a str, maxlen an int")
+        `credentials` is the path of a .creds file, read for each connection."""
+        self.stream = checked_name("stream", stream)
         if not _NAME.fullmatch(stream):
-            raise ValueError(f"the name of a stream is not empty, and has no space and none of .*>/\\: {stream!r}")
-        if maxlen < 1:
-            raise ValueError(f"maxlen must be at least 1, not {maxlen}")
-        self.stream = stream
-        self.maxlen = maxlen
-        self._address = Address(checked_url(url), tls, credentials)
-        self._share = Share(Server, self._address)
+            raise ValueError(f"the name of a stream has no space and none of .*>/\\: {stream!r}")
+        self.maxlen = checked_maxlen(maxlen)
+        self._address = Address(checked_url(url), checked_tls(tls), checked_credentials(credentials))
+        self._share = Share(repr(self), Server, self._address)
         self._settings = Settings(stream, "", stream, _WINDOW, None)
         self._publishers: dict[str, Publisher] = {}
         self._seen = ("", "")  # the position of the last entry read, and when it was stored

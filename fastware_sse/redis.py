@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
 
 from . import _outside
+from ._extra import extra
+from ._options import checked_maxlen, checked_name
 from ._redis_scripts import COVERS
-from ._redis_server import Server, checked_url, name_of
 from ._share import Share
-from .backplane import Backplane, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded
+from .backplane import Backplane, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded, new_epoch
+
+with extra("redis"):
+    from ._redis_server import Server, checked_url, name_of
 
 __all__ = ["RedisStream", "publish"]
 
@@ -33,17 +36,11 @@ class RedisStream(Backplane):
 
     def __init__(self, url: str, key: str, *, maxlen: int = 10_000) -> None:
         """What redis-py takes may stand in the URL: rediss://user:password@host:6379/0?ssl_ca_certs=/path."""
-        if not isinstance(key, str) or not isinstance(maxlen, int) or isinstance(maxlen, bool):
-            raise TypeError("key must be a str, maxlen an int")
-        if not key:
-            raise ValueError("key must not be empty")
-        if maxlen < 1:
-            raise ValueError(f"maxlen must be at least 1, not {maxlen}")
         self.url = checked_url(url)
-        self.key = key
-        self.maxlen = maxlen
+        self.key = checked_name("key", key)
+        self.maxlen = checked_maxlen(maxlen)
         self._remembered = _DAY
-        self._share = Share(Server, self.url)
+        self._share = Share(repr(self), Server, self.url)
 
     def __repr__(self) -> str:
         return f"RedisStream({name_of(self.url)!r}, {self.key!r})"
@@ -59,13 +56,13 @@ class RedisStream(Backplane):
     async def epoch(self) -> str:
         server = self._share.server
         async with server.asked(self.key):
-            found: bytes = await server.epoch([self.key], [encoded(secrets.randbits(64), 13)])
+            found: bytes = await server.epoch([self.key], [new_epoch()])
         return found.decode()
 
     async def renewed(self, epoch: str) -> str:
         server = self._share.server
         async with server.asked(self.key):
-            found: bytes | None = await server.renew([self.key], [epoch, encoded(secrets.randbits(64), 13)])
+            found: bytes | None = await server.renew([self.key], [epoch, new_epoch()])
         if found is None:
             raise PositionLost(f"there is no stream {self.key!r}")
         return found.decode()

@@ -5,6 +5,8 @@ import gc
 import itertools
 import random
 import weakref
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -247,6 +249,7 @@ async def test_a_subclass_that_forgets_init_has_no_age() -> None:
         (ValueError, float("nan")),
         (ValueError, float("inf")),
         (ValueError, 10**400),
+        (ValueError, 10_000_001),
     ],
 )
 def test_wrong_ages_are_refused_by_name(error: type[Exception], age: Any) -> None:
@@ -254,6 +257,7 @@ def test_wrong_ages_are_refused_by_name(error: type[Exception], age: Any) -> Non
         Broadcaster(max_age=age)
 
 
-@pytest.mark.parametrize("age", [1, 1.5, 10_000_000, None])
-def test_ages_that_are_accepted(age: float | None) -> None:
-    Broadcaster(max_age=age)
+@pytest.mark.parametrize("age", [1, 1.5, 10_000_000, Decimal("1.5"), Fraction(3, 2), None])
+def test_ages_that_are_accepted(age: Any) -> None:
+    kept = Broadcaster(max_age=age)._max_age
+    assert kept == age and type(kept) in (float, type(None))

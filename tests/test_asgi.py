@@ -8,6 +8,8 @@ import signal
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -206,11 +208,19 @@ def test_headers_of_wrong_types_are_refused(headers: Any) -> None:
         (ValueError, "send_timeout", float("nan")),
         (ValueError, "send_timeout", float("inf")),
         (ValueError, "send_timeout", 10**400),
+        (ValueError, "send_timeout", 10_000_001),
+        (ValueError, "send_timeout", 0.0009),
     ],
 )
 def test_wrong_arguments_are_refused(error: type[Exception], name: str, value: Any) -> None:
     with pytest.raises(error, match=f"^{name}"):
         EventStream(permissive(), **{name: value})
+
+
+@pytest.mark.parametrize("seconds", [0.001, 1, 10_000_000, Decimal("1.5"), Fraction(3, 2), None])
+def test_send_timeouts_that_are_accepted(seconds: Any) -> None:
+    kept = EventStream(permissive(), send_timeout=seconds).send_timeout
+    assert kept == seconds and type(kept) in (float, type(None))
 
 
 @pytest.mark.parametrize("broadcaster", [None, "b", Broadcaster, object()])
@@ -497,7 +507,7 @@ async def test_an_error_in_initial_ends_that_stream_alone(
         assert exchange.status == 500
         assert exchange.complete and len(exchange.messages) == 2
         assert app.broadcaster.client_count == 1
-    assert records(caplog) == [("ERROR", "the initial events of an EventStream failed")]
+    assert records(caplog) == [("ERROR", "the initial events of a stream failed")]
 
 
 async def test_each_stream_has_initial_events_of_its_own() -> None:
@@ -966,8 +976,8 @@ async def test_a_receive_that_raises_counts_as_gone(caplog: pytest.LogCaptureFix
     [
         (OSError("gone"), ("DEBUG", "send() failed")),
         (ConnectionResetError(), ("DEBUG", "send() failed")),
-        (RuntimeError("?"), ("ERROR", "an EventStream could not send its response")),
-        (ValueError("?"), ("ERROR", "an EventStream could not send its response")),
+        (RuntimeError("?"), ("ERROR", "a stream could not be sent")),
+        (ValueError("?"), ("ERROR", "a stream could not be sent")),
     ],
 )
 async def test_a_send_that_raises_ends_that_stream_alone(

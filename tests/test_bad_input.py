@@ -71,7 +71,9 @@ BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ),
     *(({"retry": bad}, ValueError, r"^retry must be .* a pair \(low, high\)") for bad in ((), (1,), (1, 2, 3))),
     ({"strict": Unbool()}, RuntimeError, "neither"),
-    ({"graceful_exit": Unbool()}, RuntimeError, "neither"),
+    *(({"graceful_exit": bad}, TypeError, "^graceful_exit must be a bool, not ") for bad in ("no", 1, None, Unbool())),
+    *(({"direct": bad}, TypeError, "^direct must be a bool, not ") for bad in ("no", 0, None, Unbool())),
+    ({"history": None}, TypeError, "^history must be an int, not NoneType$"),
     ({"buffersize": 1}, TypeError, "keyword argument"),
 ]
 

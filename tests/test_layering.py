@@ -91,6 +91,7 @@ ENGINES = {
     "_redis_server": "redis",
     "redis": "redis",
     "_nats_connection": "nats",
+    "_nats_credentials": "nats",
     "_nats_epoch": "nats",
     "_nats_publisher": "nats",
     "_nats_server": "nats",
@@ -100,7 +101,9 @@ ENGINES = {
 # A module imports modules above it, the standard library and msgspec; others only inside a function or for types.
 PYTHON_RUNGS = [
     "_core",
+    "_extra",
     "backplane",
+    "_options",
     "_background",
     "_outage",
     "_pages",
@@ -135,6 +138,7 @@ PYTHON_RUNGS = [
     "_redis_server",
     "redis",
     "_nats_connection",
+    "_nats_credentials",
     "_nats_epoch",
     "_nats_publisher",
     "_nats_server",

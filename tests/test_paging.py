@@ -15,7 +15,7 @@ from resuming import Got, Id, got, headers_of
 from support import Client, permissive, turns
 
 from fastware_sse import Broadcaster, _paging
-from fastware_sse._pages import Page
+
 from fastware_sse.asgi import EventStream, Start
 from fastware_sse.backplane import Entry, PositionLost, decoded, encoded
 
@@ -483,7 +483,7 @@ async def test_an_initial_that_fails_after_a_heartbeat_ends_the_stream(
     archive.meet()
     await client.exchange.end()
     assert client.exchange.status == 200 and client.exchange.complete
-    assert "the initial events of an EventStream failed" in caplog.text
+    assert "the initial events of a stream failed" in caplog.text
     assert broadcaster.client_count == 0
 
 
@@ -552,7 +552,7 @@ async def test_each_end_comes_at_once(stage: str, end: str) -> None:
     )
     loop = asyncio.get_running_loop()
     client = await waiting(broadcaster, archive, stage)
-    assert broadcaster.client_count == 1 and len(broadcaster._queue_streams) == 1
+    assert broadcaster.client_count == 1 and len(broadcaster._waiting) == 1
     if end == "close":
         broadcaster.close()
     elif end == "shutdown":
@@ -561,7 +561,7 @@ async def test_each_end_comes_at_once(stage: str, end: str) -> None:
         client.exchange.leave()
     await client.exchange.end()
     assert reasons == [{"close": "closed"}.get(end, end)]
-    assert broadcaster.client_count == 0 and not broadcaster._queue_streams
+    assert broadcaster.client_count == 0 and not broadcaster._waiting
     assert client.numbers == ([2, 3, 4] if stage == "next page" else [])
     await turns(4)
     assert len([task for task in asyncio.all_tasks() if not task.done()]) == 1, "nobody asks on"
@@ -578,12 +578,12 @@ async def test_a_text_stream_that_is_given_up_asks_no_more(stage: str) -> None:
         else:
             archive.after = archive.answers.clear
     client = await text_stream(broadcaster, id_of(1))
-    await until(lambda: broadcaster.client_count == 1 and bool(broadcaster._queue_streams))
+    await until(lambda: broadcaster.client_count == 1 and bool(broadcaster._waiting))
     await turns(8)
     client.task.cancel()
     await client.end()
     await turns(4)
-    assert broadcaster.client_count == 0 and not broadcaster._queue_streams
+    assert broadcaster.client_count == 0 and not broadcaster._waiting
     assert len([task for task in asyncio.all_tasks() if not task.done()]) == 1
 
 
@@ -594,11 +594,11 @@ async def test_one_that_the_collector_finds_asks_no_more(monkeypatch: pytest.Mon
     archive.answers.clear()
     stream = await text_stream_of(broadcaster, id_of(1))
     assert await anext(stream) == ":\n\n"
-    assert broadcaster.client_count == 1 and broadcaster._queue_streams
+    assert broadcaster.client_count == 1 and broadcaster._waiting
     del stream
     gc.collect()
     await turns(8)
-    assert broadcaster.client_count == 0 and not broadcaster._queue_streams
+    assert broadcaster.client_count == 0 and not broadcaster._waiting
     assert len([task for task in asyncio.all_tasks() if not task.done()]) == 1
 
 

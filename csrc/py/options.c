@@ -20,10 +20,12 @@ int options_buffer_size(PyObject *size, Py_ssize_t *events)
 int options_size(PyObject *number, const char *what, uint64_t lowest, uint64_t *size)
 {
     *size = 0;
-    if (number == Py_None)
+    if (number == Py_None && lowest != 0)
         return 0;
     if (!PyLong_Check(number) || PyBool_Check(number)) {
-        PyErr_Format(PyExc_TypeError, "%s must be an int or None, not %.100s", what, Py_TYPE(number)->tp_name);
+        PyErr_Format(PyExc_TypeError,
+                     lowest != 0 ? "%s must be an int or None, not %.100s" : "%s must be an int, not %.100s", what,
+                     Py_TYPE(number)->tp_name);
         return -1;
     }
     int overflow = 0;

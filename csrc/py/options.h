@@ -7,8 +7,8 @@
 /* Stores how many events may wait; 0 or less: no limit. Returns 0, or -1 with TypeError. */
 int options_buffer_size(PyObject *size, Py_ssize_t *events);
 
-/* Stores `number`, a count or size named `what` of at least `lowest` (0 or 1), or 0 for None. Returns 0, or -1
- * with TypeError or ValueError. */
+/* Stores `number`, a count or size named `what` of at least `lowest`: 0, or 1 and then None for none, stored as 0.
+ * Returns 0, or -1 with TypeError or ValueError. */
 int options_size(PyObject *number, const char *what, uint64_t lowest, uint64_t *size);
 
 /* Stores the seconds between heartbeats, 0 for None. Returns 0, or -1 with TypeError or ValueError. */

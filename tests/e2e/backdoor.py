@@ -44,9 +44,6 @@ class Redis:
     async def connections(self) -> int:
         return len(await self._client.client_list()) - 1
 
-    async def kill_connections(self) -> None:
-        await self._client.client_kill_filter(_type="normal", skipme=True)
-
     async def close(self) -> None:
         await self._client.aclose()
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from backdoor import Backdoor, Nats, Redis
 from engines import Engine, nats_server, redis_server
@@ -409,6 +410,7 @@ def test_one_event_from_outside(server: Any) -> None:
         (b"update", "", TypeError),
         ("update", b"bytes", TypeError),
         ("update", object(), TypeError),
+        ("update", msgspec.Raw(b"\xff"), UnicodeDecodeError),
         ("a\rb", "", ValueError),
         ("a\nb", "", ValueError),
         ("a\0b", "", ValueError),

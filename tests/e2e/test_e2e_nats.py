@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import shutil
 import ssl
 import urllib.request
@@ -13,6 +14,7 @@ from typing import Any
 import nats
 import pytest
 import trustme
+from credentials import Realm
 from engines import Engine, nats_server
 from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 from servers import reserve_port
@@ -82,6 +84,9 @@ def test_a_url_that_is_nonsense(url: str, text: str) -> None:
         (("nats://localhost", "news"), {"maxlen": 1.5}, TypeError),
         (("nats://localhost", "news"), {"maxlen": True}, TypeError),
         (("nats://localhost", "news"), {"maxlen": 0}, ValueError),
+        (("nats://localhost", "news"), {"maxlen": 2**63}, ValueError),
+        (("nats://localhost", "news"), {"tls": True}, TypeError),
+        (("nats://localhost", "news"), {"credentials": 5}, TypeError),
         (("nats://localhost", ""), {}, ValueError),
         (("nats://localhost", "news.sport"), {}, ValueError),
         (("nats://localhost", "news sport"), {}, ValueError),
@@ -117,6 +122,33 @@ async def test_authentication_refused(tmp_path: Path) -> None:
 def configured(folder: Path, text: str) -> list[str]:
     (folder / "nats.conf").write_text(text)
     return ["--config", "nats.conf"]
+
+
+async def test_credentials_in_a_file(tmp_path: Path) -> None:
+    realm = Realm()
+    known, stranger = realm.credentials(tmp_path / "known.creds"), Realm().credentials(tmp_path / "stranger.creds")
+    with nats_server(tmp_path, *configured(tmp_path, realm.configuration)) as server:
+        await refused(server.url, "refuses the user, the password or the token")
+        await refused(server.url, "refuses the user, the password or the token", credentials=stranger)
+        async with opened(server.url, credentials=known) as (stream, _, start):
+            await stream.publish("aa", items(1, 2))
+            assert await stream.last() != start
+
+
+async def test_credentials_that_are_none(tmp_path: Path, server: Engine) -> None:
+    path = tmp_path / "user.creds"
+    missing = re.escape(f"the credentials in '{path}' cannot be used: ")
+    await refused(server.url, f"{missing}.*No such file", credentials=str(path))
+    Realm().credentials(path)
+    text = path.read_text()
+    for wrong in ("", "\xff", text.partition("-----BEGIN USER")[0], text.replace("NATS USER", "USER")):
+        path.write_text(wrong, "latin-1")
+        await refused(server.url, missing, credentials=str(path))
+    path.write_text(text.replace("\nSU", "\nUS"))
+    await refused(server.url, f"{missing}nkeys: invalid seed", credentials=str(path))
+    path.write_text(text)
+    async with opened(server.url, credentials=str(path)):  # this server asks for none
+        pass
 
 
 async def test_a_user_who_may_not(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_a_url_that_is_nonsense(url: str, text: str) -> None:
         (("redis://localhost", "news"), {"maxlen": "1"}, TypeError),
         (("redis://localhost", "news"), {"maxlen": True}, TypeError),
         (("redis://localhost", "news"), {"maxlen": 0}, ValueError),
+        (("redis://localhost", "news"), {"maxlen": 10**30}, ValueError),
         (("redis://localhost", ""), {}, ValueError),
     ],
 )

@@ -1,0 +1,61 @@
+"""The engines of a backplane, without a server: what they need, and what they say where it is missing."""
+
+import asyncio
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastware_sse.backplane import BackplaneError
+from fastware_sse.nats import JetStream
+from fastware_sse.redis import RedisStream
+
+ROOT = Path(__file__).resolve().parent.parent
+
+WITHOUT = """
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+CREDENTIALS = "from fastware_sse.nats import JetStream; JetStream('nats://h', 'news', credentials='user.creds')"
+COMMAND = "from fastware_sse.cli import main; main([{!r}, {!r}, 'news'{}])"
+
+
+@pytest.mark.parametrize(
+    ("missing", "name", "code"),
+    [
+        ("redis", "redis", "import fastware_sse.redis"),
+        ("redis", "redis", COMMAND.format("publish", "redis://h", ", 'e', 'd'")),
+        ("redis", "redis", COMMAND.format("tail", "unix:///s", "")),
+        ("nats", "nats", "import fastware_sse.nats"),
+        ("nats", "nats", COMMAND.format("publish", "nats://h", ", 'e', 'd'")),
+        ("nkeys", "nats", CREDENTIALS),
+    ],
+)
+def test_a_missing_client_library_is_an_error_that_says_what_to_install(missing: str, name: str, code: str) -> None:
+    command = [sys.executable, "-c", WITHOUT + code, missing]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    last = run.stderr.splitlines()[-1]
+    assert last.endswith(f"rror: No module named '{missing}': pip install 'fastware-sse[{name}]'")
+    assert run.returncode == (2 if "main" in code else 1)
+
+
+def test_the_tests_use_the_engines_with_what_their_extras_bring() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert {*extras["redis"], *extras["nats"]} <= set(extras["test"])
+    assert "[nkeys]" in extras["nats"][0]  # without it credentials= cannot be used
+
+
+@pytest.mark.parametrize("engine", [RedisStream("redis://:secret@h", "news"), JetStream("nats://secret@h", "news")])
+def test_one_that_is_not_open_says_which_it_is(engine: Any) -> None:
+    with pytest.raises(BackplaneError) as raised:
+        asyncio.run(engine.last())
+    assert str(raised.value) == f"{engine!r} is not open"
+    assert "secret" not in str(raised.value)
