@@ -36,7 +36,7 @@ int direct_wake(Bridge *bridge);
 /* Whether those who read at once have used more than half of what they may fall behind. */
 bool direct_is_endangered(Bridge *bridge);
 
-/* Whether some of them have been pruned, and the loop has not had its turn since. */
+/* Whether some of those have been pruned, and the loop has had no turn since. */
 bool direct_has_overflowed(Bridge *bridge);
 
 /* The events that `client` was sent in this way since it was attached, and the bytes of their text. */

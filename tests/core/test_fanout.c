@@ -393,7 +393,9 @@ static void a_group_has_a_limit_of_its_own(void)
         CHECK(fw_hub_endangered(hub, &crowd[0].reader));
         CHECK(fw_fanout_endangered(fanout));
         CHECK_EQ(fw_hub_counts(hub).lag, 20);
+        CHECK(!fw_fanout_overflowed(fanout));
         struct fw_published overflow = put(hub, 50);
+        CHECK(fw_fanout_overflowed(fanout));
         CHECK_EQ(overflow.pruned, 105);
         CHECK_EQ(overflow.clients, 0);
         CHECK_EQ(fw_hub_counts(hub).pruned_by_bytes - by_bytes, in_bytes ? 5 : 0);
@@ -405,6 +407,7 @@ static void a_group_has_a_limit_of_its_own(void)
         arrive(hub, fanout, &crowd[5], true); /* and whoever comes then is in no danger */
         put_many(hub, 3, 50);
         run(hub, fanout, 0);
+        CHECK(!fw_fanout_overflowed(fanout));
         CHECK_EQ(check_fanout(fanout), 1);
         for (size_t i = 0; i < 5; i++) {
             struct fw_direct *noted = fw_fanout_note(fanout);
@@ -944,6 +947,28 @@ static void those_who_wait_can_be_endangered(void)
     close_both(hub, fanout);
 }
 
+static void one_that_waits_for_the_group_is_pruned_like_anyone(void)
+{
+    struct fw_hub *hub = open_hub(LAG, 0);
+    struct fw_fanout *fanout = open_fanout(hub);
+    arrive(hub, fanout, &crowd[0], true);
+    put(hub, 50);
+    arrive(hub, fanout, &crowd[1], true);
+    CHECK_EQ(put_many(hub, LAG, 50), 0);
+    CHECK(!fw_fanout_overflowed(fanout));
+    CHECK_EQ(put(hub, 50).pruned, 1);
+    CHECK(fw_fanout_overflowed(fanout));
+    run(hub, fanout, 0);
+    CHECK(!fw_fanout_overflowed(fanout));
+    catch_up(hub, fanout, crowd, 2);
+    CHECK_EQ(crowd[0].next, published.head);
+    CHECK_EQ(crowd[1].next, 1 + LAG);
+    CHECK_EQ(crowd[1].direct.note, FW_NOTE_ENDED);
+    go(hub, fanout, &crowd[0]);
+    go(hub, fanout, &crowd[1]);
+    close_both(hub, fanout);
+}
+
 static void two_groups_of_one_hub_are_two(void)
 {
     struct fw_hub *hub = open_hub(LAG, 0);
@@ -1092,6 +1117,7 @@ int main(void)
     RUN(a_heartbeat_goes_to_an_idle_group);
     RUN(a_heartbeat_wanted_in_mid_pass_follows_it);
     RUN(those_who_wait_can_be_endangered);
+    RUN(one_that_waits_for_the_group_is_pruned_like_anyone);
     RUN(two_groups_of_one_hub_are_two);
     RUN(a_rest_outlives_the_fanout);
     RUN(the_child_of_a_fork_touches_no_socket);
