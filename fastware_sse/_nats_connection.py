@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import socket
+import struct
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 from nats.errors import ConnectionClosedError, Error
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, Header
 
 PATIENCE = 5.0  # seconds for an answer
+
+# However a connection ends, what the system has not sent by then it never does: it might come after the next try.
+_NOT_AT_ALL = struct.pack("ii", 1, 0)
 
 _HEARTBEAT = 1.0  # seconds of silence after which the server says that a consumer lives
 _UNUSED = 10.0  # seconds after which the server forgets a consumer that nobody reads
@@ -31,6 +38,8 @@ class Connection:
     def __init__(self, client: Client) -> None:
         self.client = client
         self.js = client.jetstream(timeout=PATIENCE)
+        self._socket: Any = None
+        self._is_given_up = False
         self._batches: dict[str, _Batch] = {}  # by the last word of the subject to which they are acknowledged
         self._inbox = ""
         self._number = 0
@@ -38,8 +47,22 @@ class Connection:
 
     async def begin(self) -> None:
         """To be called once it is connected."""
+        transport: Any = self.client._transport
+        is_tcp = isinstance(transport, TcpTransport)
+        self._socket = (transport._io_writer if is_tcp else transport._ws).get_extra_info("socket")
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOT_AT_ALL)
         self._inbox = self.client.new_inbox()
         await self.client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+
+    @property
+    def is_usable(self) -> bool:
+        return self.client.is_connected and not self._is_given_up
+
+    def give_up(self) -> None:
+        """End it, with all that it holds."""
+        self._is_given_up = True
+        with suppress(OSError), socket.socket(fileno=os.dup(self._socket.fileno())) as its:
+            its.shutdown(socket.SHUT_RDWR)
 
     async def on_closed(self) -> None:
         for wake in list(self._wakes):
@@ -55,7 +78,10 @@ class Connection:
             self._wakes.discard(wake)
 
     async def publish(self, subject: str, messages: list[Message]) -> int:
-        """All of them at once; waits until the stream has confirmed each. Returns where the last one stands."""
+        """All of them at once; waits until the stream has confirmed each. Returns where the last one stands.
+
+        Without an answer the connection is given up: nothing is tried on it again, nor does it deliver this late.
+        """
         self._number += 1
         token = str(self._number)
         batch = self._batches[token] = _Batch(len(messages))
@@ -65,6 +91,9 @@ class Connection:
                     for headers, payload in messages:
                         await self.client.publish(subject, payload, f"{self._inbox}.{token}", headers)
                     return await batch.last
+        except (TimeoutError, asyncio.CancelledError):
+            self.give_up()
+            raise
         finally:
             del self._batches[token]
 

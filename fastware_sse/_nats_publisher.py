@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from nats.js.api import Header
 
-from ._nats_connection import Connection, Message
+from ._nats_connection import PATIENCE, Connection, Message
 from .backplane import EntryTooLarge, Item
 
 OURS = "fastware-sse."
@@ -47,7 +47,7 @@ class Publisher:
             self._behind, self._epoch = 0, settings.epoch  # another stream's numbers say nothing
         if self._tried is None:
             self._tried = time.monotonic()
-        elif time.monotonic() - self._tried > settings.window / 2:
+        elif time.monotonic() - self._tried + 2 * PATIENCE > settings.window:  # this one takes some time, too
             done = await self._counters(connection, settings.stream)
             messages = [message for message, item in zip(messages, batch, strict=True) if item.counter not in done]
         if messages:

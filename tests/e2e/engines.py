@@ -72,10 +72,13 @@ class Engine:
 
 
 class Proxy:
-    """In front of an engine: its clients' connections, which can be cut."""
+    """In front of an engine: its clients' connections, which can be cut, or held: what is sent then comes later."""
 
     def __init__(self, engine: Engine) -> None:
         self.url = ""
+        self.there, self.back = asyncio.Event(), asyncio.Event()  # that way is open
+        self.there.set()
+        self.back.set()
         self._engine = engine
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -84,13 +87,14 @@ class Proxy:
         try:
             back, there = await asyncio.open_connection("127.0.0.1", self._engine.port)
             self._writers.add(there)
-            await asyncio.gather(self._copy(reader, there), self._copy(back, writer))
+            await asyncio.gather(self._copy(reader, there, self.there), self._copy(back, writer, self.back))
         except OSError:
             writer.transport.abort()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: asyncio.Event) -> None:
         try:
             while data := await reader.read(1 << 16):
+                await way.wait()
                 writer.write(data)
                 await writer.drain()
         except OSError:
