@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from . import _seldom
 from ._core import Chunk, Handoff, Sender
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _ON_THE_WAY = 64  # parts that may be; a stream of which more are has been held 
 _DELAYS = (0.001, 0.5)  # seconds between two looks at a buffer that is not empty: the first, the longest
 
 _log = logging.getLogger("fastware_sse")
-_quiet_until = 0.0  # by time.monotonic()
 
 
 def handoff_of(scope: Mapping[str, Any]) -> Handoff | None:
@@ -49,14 +48,6 @@ def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], pat
     if is_tls or cycle.more_body or cycle.disconnected or transport.is_closing() or not is_free:
         return None
     return Offer(sender, cycle, session, patience)
-
-
-def _warn() -> None:
-    """It may be the same for every client: once a minute."""
-    global _quiet_until
-    if time.monotonic() >= _quiet_until:
-        _quiet_until = time.monotonic() + 60
-        _log.warning("a stream goes its ordinary way: direct fan-out has failed", exc_info=True)
 
 
 class Offer:
@@ -202,7 +193,8 @@ class Offer:
             descriptor = self._transport.get_extra_info("socket").fileno()
             self._is_attached = self._session.subscription.attach(descriptor, is_chunked, self._patience, self)
         except (Exception, asyncio.CancelledError):
-            _warn()
+            if _seldom.is_due("direct"):
+                _log.warning("a stream goes its ordinary way: direct fan-out has failed", exc_info=True)
             self._give_up()
 
     def _watch_buffer(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from exchange import until
 from support import HEARTBEAT, message, permissive
 
-from fastware_sse import Broadcaster, _direct
+from fastware_sse import Broadcaster, _seldom
 from fastware_sse._core import Handoff, Sender, Wrapper
 from fastware_sse._stream import byte_stream
 from fastware_sse.asgi import EventStream
@@ -635,8 +635,8 @@ async def test_an_attach_that_fails_leaves_the_ordinary_way_and_is_told_once_a_m
         await asyncio.wait_for(connection.task, 5)
         return [record.levelname for record in caplog.records]
 
-    monkeypatch.setattr(_direct, "_quiet_until", 0.0)
+    monkeypatch.setattr(_seldom, "_due", {})
     monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
     assert [await records_of_one_more(), await records_of_one_more()] == [["WARNING"]] * 2
-    _direct._quiet_until -= 60
+    _seldom._due["direct"] -= 60
     assert await records_of_one_more() == ["WARNING"] * 2

@@ -115,6 +115,7 @@ PYTHON_RUNGS = [
     "_resume",
     "_relay",
     "_age",
+    "_seldom",
     "_direct",
     "_paging",
     "_client",
