@@ -9,7 +9,7 @@
  * what it came with is none. It reads from there, or from the oldest event, until it has caught up; the history may pass
  * it meanwhile, but the limits do not prune it. A closed hub does what fw_hub_join does. Returns how it begins.
  *
- * FW_JOIN_BEHIND (the place is older than what is here, or newer) and FW_JOIN_UNKNOWN (before the first fw_hub_rebase)
+ * FW_JOIN_BEHIND (the place is none of those here) and FW_JOIN_UNKNOWN (before the first fw_hub_rebase)
  * are only where positions come from outside. Such a reader counts and can be finished, but it stands aside, and has
  * nothing to read until fw_hub_judge or fw_hub_arrive gives it a place. */
 enum fw_join fw_hub_resume(struct fw_hub *hub, struct fw_reader *reader, uint32_t weight, const struct fw_id *id);

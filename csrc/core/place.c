@@ -30,6 +30,33 @@ bool fw_place_in_front_locked(const struct fw_hub *hub, uint64_t sequence, struc
     return true;
 }
 
+/* Returns the first event behind `position`, which is not below the base. */
+static uint64_t find(const struct fw_hub *hub, struct fw_position position)
+{
+    uint64_t from = fw_place_oldest_locked(hub), to = hub->log.head;
+    if (!hub->is_told)
+        return position.low;
+    while (from != to) {
+        uint64_t middle = from + (to - from + 1) / 2;
+        struct fw_position in_front = {0, 0};
+        fw_place_in_front_locked(hub, middle, &in_front);
+        if (fw_position_is_above(in_front, position))
+            to = middle - 1;
+        else
+            from = middle;
+    }
+    return from;
+}
+
+/* Whether `position` is that of the base or of an event of the history. Between two of them may have been what the server
+ * has lost. */
+static bool has_place(const struct fw_hub *hub, struct fw_position position)
+{
+    struct fw_position in_front = {0, 0};
+    return !fw_position_is_above(hub->base, position) &&
+           fw_place_in_front_locked(hub, find(hub, position), &in_front) && !fw_position_is_above(position, in_front);
+}
+
 enum fw_join fw_place_judge_locked(const struct fw_hub *hub, const struct fw_id *id)
 {
     if (hub->closed)
@@ -46,9 +73,7 @@ enum fw_join fw_place_judge_locked(const struct fw_hub *hub, const struct fw_id 
         /* No server gives out the highest numbers, which are also those of whoever sent more than 64 bits. */
         if (id->position.high == UINT64_MAX || id->position.low == UINT64_MAX)
             return FW_JOIN_FUTURE;
-        bool is_here =
-            !fw_position_is_above(id->position, hub->position) && !fw_position_is_above(hub->base, id->position);
-        return is_here ? FW_JOIN_RESUMED : FW_JOIN_BEHIND;
+        return has_place(hub, id->position) ? FW_JOIN_RESUMED : FW_JOIN_BEHIND;
     }
     if (id->position.low > hub->log.head)
         return FW_JOIN_FUTURE;
@@ -64,24 +89,6 @@ void fw_place_register_locked(struct fw_hub *hub, struct fw_reader *reader, uint
     reader->counted = true;
     hub->clients += weight;
     hub->joins[join] += weight;
-}
-
-/* Returns the first event behind `position`, which is that of the base, of the head, or between them. */
-static uint64_t find(const struct fw_hub *hub, struct fw_position position)
-{
-    uint64_t from = fw_place_oldest_locked(hub), to = hub->log.head;
-    if (!hub->is_told)
-        return position.low;
-    while (from != to) {
-        uint64_t middle = from + (to - from + 1) / 2;
-        struct fw_position in_front = {0, 0};
-        fw_place_in_front_locked(hub, middle, &in_front);
-        if (fw_position_is_above(in_front, position))
-            to = middle - 1;
-        else
-            from = middle;
-    }
-    return from;
 }
 
 void fw_place_stand_locked(struct fw_hub *hub, struct fw_reader *reader, uint64_t sequence)

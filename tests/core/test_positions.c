@@ -260,7 +260,25 @@ static void what_the_place_is_not_covered_by_is_a_gap(void)
     fw_hub_unref(hub);
 }
 
-/* What live readers still need stays, and they read across; who comes back does not. */
+/* The server may have lost what was there, and have gone on in front of it and behind. */
+static void between_two_events_is_no_place(void)
+{
+    struct fw_hub *hub = open_told(26, 0, 10);
+    struct fw_reader reader;
+    rebase(hub, 26, one, at(10, 0));
+    CHECK_EQ(deliver_to(hub, 26, at(20, 0)), FW_OK);
+    CHECK_EQ(deliver_to(hub, 26, at(30, 0)), FW_OK);
+    for (uint64_t high = 5; high <= 35; high += 5) {
+        struct fw_id id = id_of(one, at(high, 0), 26);
+        bool is_place = high == 10 || high == 20 || high == 30;
+        CHECK_EQ(fw_hub_resume(hub, &reader, 1, &id), is_place ? FW_JOIN_RESUMED : FW_JOIN_BEHIND);
+        if (!is_place)
+            CHECK_EQ(fw_hub_judge(hub, &reader, &id, false), high > 30 ? FW_JOIN_FUTURE : FW_JOIN_EVICTED);
+        leave(hub, &reader);
+    }
+    fw_hub_unref(hub);
+}
+
 static void the_highest_numbers_are_of_the_future_at_once(void)
 {
     struct fw_hub *hub = open_told(26, 0, 2);
@@ -275,6 +293,7 @@ static void the_highest_numbers_are_of_the_future_at_once(void)
     fw_hub_unref(hub);
 }
 
+/* What live readers still need stays, and they read across; who comes back does not. */
 static void a_rebase_drops_the_history_alone(void)
 {
     struct fw_hub *hub = open_told(13, 0, 10);
@@ -401,10 +420,10 @@ static enum fw_join expected_join(const struct fw_id *id)
         return FW_JOIN_EPOCH;
     if (id->digits != digits)
         return FW_JOIN_INVALID;
-    if (fw_position_is_above(id->position, model.position[model.head - 1]) ||
-        fw_position_is_above(model.position[oldest() - 1], id->position))
-        return FW_JOIN_BEHIND;
-    return FW_JOIN_RESUMED;
+    for (uint64_t place = oldest() - 1; place != model.head; place++)
+        if (model.position[place].high == id->position.high && model.position[place].low == id->position.low)
+            return FW_JOIN_RESUMED;
+    return FW_JOIN_BEHIND;
 }
 
 static uint64_t first_behind(struct fw_position position)
@@ -568,6 +587,7 @@ int main(void)
     RUN(who_is_aside_can_be_ended);
     RUN(who_has_arrived_can_be_stranded);
     RUN(what_the_place_is_not_covered_by_is_a_gap);
+    RUN(between_two_events_is_no_place);
     RUN(the_highest_numbers_are_of_the_future_at_once);
     RUN(a_rebase_drops_the_history_alone);
     RUN(a_rebase_that_fails_has_not_happened);
