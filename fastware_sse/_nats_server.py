@@ -147,6 +147,8 @@ def checked_url(url: str) -> str:
             )
         if not parts.hostname:
             raise ValueError("the NATS URL names no host")
+        if parts.scheme in ("nats", "tls") and (parts.path.strip("/") or parts.query or parts.fragment):
+            raise ValueError("a NATS URL ends with its host and port; a / in a password must be percent-encoded")
     return url
 
 

@@ -162,11 +162,14 @@ def parts_of(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         _ = parts.port
+        is_whole = "@" not in parts.path + parts.query + parts.fragment  # else all up to there is the password's
     except ValueError:
+        is_whole = False
+    if not is_whole:
         raise ValueError(
             "the port in the URL is no number, or its host no name; /, #, ?, @, [ and , in a password must be "
             "percent-encoded"
-        ) from None
+        )
     return parts
 
 

@@ -59,3 +59,22 @@ def test_one_that_is_not_open_says_which_it_is(engine: Any) -> None:
         asyncio.run(engine.last())
     assert str(raised.value) == f"{engine!r} is not open"
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("engine", [RedisStream, JetStream])
+@pytest.mark.parametrize(
+    "rest",
+    ["secret/x+y@localhost:1", "anna:12#secret@localhost", "secret#x@localhost", "anna:12?secret@localhost"],
+)
+def test_a_password_that_is_not_encoded_is_not_taken_for_a_host(engine: Any, rest: str) -> None:
+    with pytest.raises(ValueError, match="percent-encoded") as raised:
+        engine(f"{'redis' if engine is RedisStream else 'nats'}://{rest}", "news")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("rest", ["/secret", "/4222/secret", "?secret", "#secret"])
+def test_a_nats_url_has_nothing_behind_its_host(rest: str) -> None:
+    with pytest.raises(ValueError, match="ends with its host and port") as raised:
+        JetStream(f"nats://one:4222/,nats://token{rest}", "news")
+    assert "secret" not in str(raised.value)
+    JetStream("nats://token@one:4222/,ws://two/nats?x=1", "news")
