@@ -17,7 +17,7 @@ def main() -> None:
     try:
         from fastware.server import PortInUseError, serve
     except ImportError as error:
-        sys.exit(f"The demo needs fastware ({error}). Install it with: pip install fastware")
+        sys.exit(f"The demo needs fastware ({error}). Install it with: pip install 'fastware-sse[fastware]'")
 
     def announce() -> None:
         print(f"Open http://127.0.0.1:{port} in a browser. Ctrl-C stops the server.", flush=True)
