@@ -45,6 +45,7 @@ class Publisher:
         self._more.set()
 
     async def run(self) -> None:
+        is_lost = False
         while True:
             await self._more.wait()
             self._more.clear()
@@ -55,14 +56,19 @@ class Publisher:
                 await self._contact.wait()
                 try:
                     await self._publish(batch)
-                except PositionLost:
+                except PositionLost as error:
                     self._lost()
+                    if is_lost:  # who looked for it found it, but not for us
+                        self._outage.begin("publishing", error)
+                        await backoff.wait()
+                    is_lost = True
                 except Exception as error:
                     self._outage.begin("publishing", error)
                     await backoff.wait()
                 else:
                     self._outage.end("publishing")
                     backoff.reset()
+                    is_lost = False
             self._flushed.set()
 
     async def flush(self) -> None:

@@ -182,6 +182,8 @@ class Relay:
         if reason is not None:
             _log.warning("%s: %s; clients are told of a gap", self.backplane, _REASONS[reason])
         self._epoch, self._position = epoch, position
+        self._pages.close()
+        self._outage.end("paging")
         self._pages = Pages(self.backplane, epoch, self._outage)
         broadcaster = self._broadcaster()
         if broadcaster is not None:

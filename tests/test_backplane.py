@@ -14,8 +14,8 @@ from listening import LIMIT, Listener, listener, records, until
 from memory import TOO_LARGE, Memory, Server
 from support import permissive, run_python
 
-from fastware_sse import Broadcaster, _background, _outage, _relay, backplane
-from fastware_sse.backplane import BackplaneError, BackplaneFull, BackplaneRefused, decoded, encoded
+from fastware_sse import Broadcaster, _background, _outage, _relay
+from fastware_sse.backplane import BackplaneError, BackplaneFull, BackplaneRefused, PositionLost, decoded, encoded
 
 
 def threads() -> list[threading.Thread]:
@@ -173,6 +173,24 @@ async def test_publishing_alone_may_fail_while_reading_goes_on(caplog: pytest.Lo
     await client.leave()
     broadcaster.close()
     other.close()
+
+
+async def test_a_stream_that_is_there_but_not_for_who_publishes_is_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastware_sse")
+    server = Server()
+    broadcaster = on(server)
+    client = await listener(broadcaster)
+    server.refuses = PositionLost("no stream takes this")
+    broadcaster.broadcast("message", "kept")
+    await until(lambda: broadcaster.stats()["backplane"]["trouble"] == "no stream takes this")
+    await there(lambda: server.add("message", b"of somebody else"), server)
+    await client.has("of somebody else")
+    server.refuses = None
+    await client.has("of somebody else", "kept")
+    await until(lambda: broadcaster.stats()["backplane"]["away_since"] is None)
+    assert len(records(caplog)) == 2
+    await client.leave()
+    broadcaster.close()
 
 
 async def test_what_no_engine_should_raise_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
@@ -514,7 +532,7 @@ async def test_page_reads_what_lies_far_back_and_waits_for_the_server() -> None:
     relay = broadcaster._backplane
     page = await relay.page(server.epoch, encoded(0, 13))
     assert decoded(page.entries[0].position) == 1 and not page.is_last
-    with pytest.raises(backplane.PositionLost):
+    with pytest.raises(PositionLost):
         await relay.page("z" * 13, encoded(0, 13))
     await there(lambda: setattr(server, "away", BackplaneError("away")), server)
     await until(lambda: broadcaster.stats()["backplane"]["away_since"] is not None)
@@ -524,12 +542,31 @@ async def test_page_reads_what_lies_far_back_and_waits_for_the_server() -> None:
     server.away = None
     assert len((await late).entries) == 10
     late = asyncio.create_task(relay.page(server.epoch, encoded(2_000, 13)))
-    with pytest.raises(backplane.PositionLost):
+    with pytest.raises(PositionLost):
         await late
     await client.leave()
     broadcaster.close()
-    with pytest.raises(backplane.PositionLost):
+    with pytest.raises(PositionLost):
         await relay.page(server.epoch, encoded(0, 13))
+
+
+async def test_who_waits_for_a_page_of_a_stream_that_is_another_by_now_is_sent_away() -> None:
+    server = Server()
+    server.fill(10)
+    broadcaster = on(server)
+    client = await listener(broadcaster)
+    server.slow = LIMIT  # and whoever reads is stuck
+    waiting = asyncio.create_task(broadcaster._backplane.page(server.epoch, encoded(0, 13)))
+    await until(lambda: 0 in server.pages)
+    server.slow = 0
+    server.delete()
+    broadcaster.broadcast("message", "into a new stream")
+    await client.has("into a new stream")
+    with pytest.raises(PositionLost):
+        async with asyncio.timeout(LIMIT / 2):
+            await waiting
+    await client.leave()
+    broadcaster.close()
 
 
 async def test_who_waits_for_a_page_is_sent_away_by_close(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,7 +578,7 @@ async def test_who_waits_for_a_page_is_sent_away_by_close(monkeypatch: pytest.Mo
     late = asyncio.create_task(broadcaster._backplane.page(server.epoch, encoded(0, 13)))
     await until(lambda: len(_background.users()) == 2)
     broadcaster.close()
-    with pytest.raises(backplane.PositionLost):
+    with pytest.raises(PositionLost):
         await late
     other.close()
 
