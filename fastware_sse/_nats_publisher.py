@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nats.js.api import Header
 
 from ._nats_connection import PATIENCE, Connection, Message
+from ._nats_reading import check_end, read
 from .backplane import EntryTooLarge, Item
 
 OURS = "fastware-sse."
@@ -63,11 +64,13 @@ class Publisher:
     async def _counters(self, connection: Connection, stream: str) -> set[int]:
         """Of what the stream has of this publisher. There may be holes: each message is taken or refused by itself."""
         counters: set[int] = set()
+        info = await connection.js.stream_info(stream)
         sequence, is_last = self._behind, False
         while not is_last:
-            found, is_last = await connection.read(stream, sequence + 1, _READ_BACK)
+            found, is_last = await read(connection, stream, sequence + 1, _READ_BACK)
             for sequence, message in found:  # noqa: B007
                 prefix, _, number = (message.headers or {}).get(Header.MSG_ID, "").rpartition(".")
                 if prefix == self._prefix:
                     counters.add(int(number))
+        check_end(info, sequence)
         return counters

@@ -13,24 +13,17 @@ from collections import deque
 from typing import NamedTuple
 
 from ._outage import Backoff, Outage
-from .backplane import Backplane, Entry, PositionLost, decoded
+from .backplane import PAGE_BYTES, Backplane, Entry, Page, PositionLost, decoded
 
 _FIRST_ENTRIES, _MOST_ENTRIES = 32, 256
-_PAGE_BYTES = 256 * 1024  # aimed at
 _KEPT_BYTES = 4 * 1024 * 1024
 _ENTRY_BYTES = 400  # beside its data
 _KEPT_FOR = 10.0  # seconds after the last read
 _CLOSED = "the stream is another by now, or was left"
 
 
-class Page(NamedTuple):
-    entries: list[Entry]
-    is_last: bool
-    """Whether the stream ended there when it was read."""
-
-
 class Run(NamedTuple):
-    """What one read has brought: everything behind `start`, up to the last of `keys`."""
+    """What one read has brought: everything behind `start`, a place in the stream, up to the last of `keys`."""
 
     start: int
     keys: list[int]
@@ -38,7 +31,10 @@ class Run(NamedTuple):
     size: int
 
     def behind(self, key: int) -> list[Entry]:
-        return self.entries[bisect_right(self.keys, key) :] if key >= self.start else []
+        """Nothing, unless that is one of its places: what stands between two may be what the stream has lost."""
+        at = bisect_right(self.keys, key)
+        is_place = self.keys[at - 1] == key if at else key == self.start
+        return self.entries[at:] if is_place else []
 
 
 class Waiting(NamedTuple):
@@ -103,18 +99,19 @@ class Pages:
             # Onwards from the last, and around: nobody waits for ever behind others who come further back.
             first = min(self._waiting, key=lambda waiting: (waiting.key < self._at, waiting.key))
             try:
-                entries = await self._backplane.page(self._epoch, first.position, self._asks)
+                page = await self._backplane.page(self._epoch, first.position, self._asks)
             except PositionLost as error:
                 for waiting in self._still_waiting():
                     if waiting.key == first.key:
                         waiting.page.set_exception(PositionLost(str(error)))
             except Exception as error:
                 self._at = first.key + 1  # it may be the one that cannot be read: the others go on
+                self._asks = max(1, self._asks // 2)  # and what was asked for may be too much for the time there is
                 self._outage.begin("paging", error)
                 await backoff.wait()
             else:
                 self._outage.end("paging")
-                self._serve(first.key, entries, len(entries) < self._asks)
+                self._serve(first.key, *page)
         self._outage.end("paging")
         self._reader = None
         if self._timer is not None:
@@ -129,7 +126,7 @@ class Pages:
             if found or waiting.key == start:
                 waiting.page.set_result(Page(found, is_last))
         if entries:
-            self._asks = max(1, min(_MOST_ENTRIES, self._asks * 2, _PAGE_BYTES * len(entries) // run.size))
+            self._asks = max(1, min(_MOST_ENTRIES, self._asks * 2, PAGE_BYTES * len(entries) // run.size))
             self._keep(run)
 
     def _keep(self, run: Run) -> None:

@@ -61,35 +61,77 @@ return ARGV[2]
 """
 )
 
-# KEYS: the stream. ARGV: an epoch, the id of an entry. Returns 1, or nil if the stream has another epoch, or what was
-# behind the entry may not all be there.
-#
 # Since trimming begins with the oldest, an entry that is there vouches for all behind it. So does the newest that ever
 # was, even if it was removed: there is nothing behind it. 0-0 is no entry: in its place stands that the oldest entry
 # had none before it. If that is foreign, Redis 7 is asked how many there ever were.
-COVERS = (
+_COVERS = (
     _GROUP
     + _INFO
     + """
-local key, id = KEYS[1], ARGV[2]
-if redis.call('EXISTS', key) == 0 or epoch_of(key) ~= ARGV[1] then
+local function covers(key, epoch, id)
+  if redis.call('EXISTS', key) == 0 or epoch_of(key) ~= epoch then
+    return false
+  end
+  if #redis.call('XRANGE', key, id, id) == 1 then
+    return true
+  end
+  local info = info_of(key)
+  if info['last-generated-id'] == id then
+    return true
+  end
+  if id ~= '0-0' then
+    return false
+  end
+  local first = info['first-entry']
+  if first and first[2][5] == 'from' then
+    return string.sub(first[2][6], -4) == ' 0-0'
+  end
+  return info['entries-added'] == info['length']
+end
+"""
+)
+
+# KEYS: the stream. ARGV: an epoch, the id of an entry. Returns 1, or nil if the stream has another epoch, or what was
+# behind the entry may not all be there.
+COVERS = (
+    _COVERS
+    + """
+return covers(KEYS[1], ARGV[1], ARGV[2])
+"""
+)
+
+# KEYS: the stream. ARGV: an epoch, the id of an entry, how many entries are wanted at most, and bytes at which they are
+# enough. Returns nil as COVERS does; or 1 if the stream ends there, else 0, then the id of the last entry that was
+# read, and then id, event and data of each: foreign ones are left out, but their bytes count.
+#
+# A script takes three times as long for an entry as XRANGE alone, but that knows of no bytes.
+PAGE = (
+    _COVERS
+    + """
+local key, n, room = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+if not covers(key, ARGV[1], ARGV[2]) then
   return false
 end
-if #redis.call('XRANGE', key, id, id) == 1 then
-  return true
-end
-local info = info_of(key)
-if info['last-generated-id'] == id then
-  return true
-end
-if id ~= '0-0' then
-  return false
-end
-local first = info['first-entry']
-if first and first[2][5] == 'from' then
-  return string.sub(first[2][6], -4) == ' 0-0'
-end
-return info['entries-added'] == info['length']
+local step, page = 16, {0, ARGV[2]}
+repeat
+  local found = redis.call('XRANGE', key, '(' .. page[2], '+', 'COUNT', step)
+  for _, entry in ipairs(found) do
+    local fields, at = entry[2], #page
+    page[2] = entry[1]
+    if #fields == 6 and fields[1] == 'event' and fields[3] == 'data' and fields[5] == 'from' then
+      page[at + 1], page[at + 2], page[at + 3] = entry[1], fields[2], fields[4]
+      n = n - 1
+    end
+    for i = 1, #fields do
+      room = room - #fields[i]
+    end
+    if n == 0 or room <= 0 then
+      return page
+    end
+  end
+until #found < step
+page[1] = 1
+return page
 """
 )
 

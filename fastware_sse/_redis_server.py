@@ -32,13 +32,14 @@ class Server:
         # out of the selector, which is the parent's too.
         self._kept = asyncio.get_running_loop().call_later(_EVER, lambda: self)
         # A connection that nobody has used for long may be closed by now: that deserves a second try.
-        self._publishing = _client(_pool(url, PATIENCE, 1), is_single=True)
-        self.ranges = _client(_pool(url, PATIENCE, 1), is_single=False)
-        self._tailing = _client(_pool(url, PATIENCE + BLOCK, 0), is_single=True)
+        self._publishing = _client(_pool(url, PATIENCE, 1))
+        self.ranges = _client(_pool(url, PATIENCE, 1))
+        self._tailing = _client(_pool(url, PATIENCE + BLOCK, 0))
         self.tail = Tail(self._tailing, self.ranges)
         self.epoch = self.ranges.register_script(_redis_scripts.EPOCH)
         self.renew = self.ranges.register_script(_redis_scripts.RENEW)
         self.covers = self.ranges.register_script(_redis_scripts.COVERS)
+        self.page = self.ranges.register_script(_redis_scripts.PAGE)
         self.publish = self._publishing.register_script(_redis_scripts.PUBLISH)
 
     async def close(self) -> None:
@@ -78,11 +79,10 @@ def _pool(url: str, patience: float, retries: int) -> Any:
     )
 
 
-def _client(pool: Any, *, is_single: bool) -> Any:
-    """is_single: it keeps the connection, so that no command waits to be given one. Else it may use pipelines."""
-    client: Any = Redis(connection_pool=pool, single_connection_client=is_single)
-    for command in ("XRANGE", "XREAD"):
-        client.response_callbacks.pop(command, None)  # as it came: a dict for each entry costs more
+def _client(pool: Any) -> Any:
+    """It keeps the connection, so that no command waits to be given one."""
+    client: Any = Redis(connection_pool=pool, single_connection_client=True)
+    client.response_callbacks.pop("XREAD", None)  # as it came: a dict for each entry costs more
     return client
 
 

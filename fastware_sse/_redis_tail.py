@@ -10,7 +10,7 @@ from typing import Any
 BLOCK = 2.0  # seconds after which the server answers that there is nothing
 
 _ENTRIES = 1000  # at most in a read, from each stream
-_FIRST = 64  # in the first read, when nobody knows how large they are
+_FIRST = 64  # when nobody knows how large they are
 _BYTES = 1 << 20  # about as much, where entries are large
 _AGAIN = 0.01  # seconds until a reader is unblocked again that may not have been blocked yet
 
@@ -38,6 +38,7 @@ class Tail:
         self._followers: list[_Follower] = []
         self._task: asyncio.Task[None] | None = None
         self._client_id = 0  # of the connection that blocks; 0 while nobody knows
+        self._count = _FIRST  # entries to ask for, of each stream
 
     async def follow(self, key: bytes, after: bytes) -> AsyncGenerator[list[Any], None]:
         """The entries behind that id as redis-py returns them, for ever; an empty list if there were none for BLOCK.
@@ -92,19 +93,18 @@ class Tail:
         self._client_id = 0
 
     async def _read(self) -> None:
-        count = _FIRST
         try:
             self._client_id = await self._reading.execute_command("CLIENT", "ID")
             while True:
-                count = await self._read_once(count)
+                await self._read_once()
         except Exception as error:
+            self._count = max(1, self._count // 2)  # so many may be too much for the time there is
             self._ended()
             followers, self._followers = self._followers, []
             for follower in followers:
                 _fail(follower, error)
 
-    async def _read_once(self, count: int) -> int:
-        """Returns how many entries the next read should ask for."""
+    async def _read_once(self) -> None:
         followers = list(self._followers)
         behind: dict[bytes, bytes] = {}
         for follower in followers:
@@ -112,7 +112,7 @@ class Tail:
             behind[follower.key] = min(behind.get(follower.key, follower.after), follower.after, key=_order)
         block = int(BLOCK * 1000)
         answer = await self._reading.execute_command(
-            "XREAD", "COUNT", count, "BLOCK", block, "STREAMS", *behind, *behind.values()
+            "XREAD", "COUNT", self._count, "BLOCK", block, "STREAMS", *behind, *behind.values()
         )
         entries_read = size = 0
         for key, entries in answer or ():
@@ -126,7 +126,8 @@ class Tail:
             if follower.heard <= silent_since and follower.found.empty():
                 follower.heard = silent_since + BLOCK
                 follower.found.put_nowait([])
-        return count if entries_read == 0 else max(1, min(_ENTRIES, _BYTES * entries_read // max(size, 1)))
+        if entries_read:
+            self._count = max(1, min(_ENTRIES, self._count * 2, _BYTES * entries_read // max(size, 1)))
 
 
 def _fail(follower: _Follower, error: Exception) -> None:

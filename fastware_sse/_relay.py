@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from . import _background
 from ._core import Outbox
 from ._outage import Backoff, Outage
-from ._pages import Page, Pages
+from ._pages import Pages
 from ._publisher import Publisher
 from ._resume import gap_of
-from .backplane import Backplane, Entry, PositionLost, decoded
+from .backplane import Backplane, Entry, Page, PositionLost, decoded
 
 if TYPE_CHECKING:
     from .broadcaster import Broadcaster

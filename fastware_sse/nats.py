@@ -13,7 +13,7 @@ from . import _outside
 from ._extra import extra
 from ._options import checked_maxlen, checked_name
 from ._share import Share
-from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, PositionLost
+from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, Page, PositionLost
 from .backplane import decoded as _decoded
 from .backplane import encoded as _encoded
 
@@ -21,10 +21,11 @@ with extra("nats"):
     from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
     from nats.js.errors import BadRequestError, NotFoundError
 
-    from ._nats_connection import Connection, Found, stored_at
+    from ._nats_connection import Connection
     from ._nats_credentials import checked_credentials
-    from ._nats_epoch import UNIX, epoch_of, renew
+    from ._nats_epoch import UNIX, covers, epoch_of, renew
     from ._nats_publisher import OURS, Publisher, Settings
+    from ._nats_reading import Found, check_end, follow, read, stored_at
     from ._nats_server import Address, Server, checked_tls, checked_url
 
 __all__ = ["JetStream", "publish"]
@@ -32,7 +33,6 @@ __all__ = ["JetStream", "publish"]
 _DIGITS = 13
 _CHECK = 5.0  # seconds after which who follows looks again whether the epoch is still that one
 _WINDOW = 30.0  # seconds for which a stream of ours knows the ids of messages; that takes memory of the server
-_MOST = 2**64 - 1  # the largest number there is
 _MAKING = 100  # hundredths of a second that it may take until a new stream is all there
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
 
@@ -138,28 +138,29 @@ class JetStream(Backplane):
         return _position((await self._info()).state.last_seq)
 
     async def covers(self, epoch: str, position: str) -> bool:
-        """Sequence numbers have no holes but those of trimming, at the front, and of what was deleted by hand."""
-        info, sequence = await self._info(), _decoded(position)
-        return epoch_of(info) == epoch and info.state.first_seq - 1 <= sequence <= info.state.last_seq
+        return covers(await self._info(), epoch, position)
 
-    async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
+    async def page(self, epoch: str, position: str, n: int) -> Page:
         server = self._share.server
-        page: list[Entry] = []
-        sequence, is_last = _decoded(position), False
-        if sequence >= _MOST:  # that clients make up
-            raise PositionLost(f"no stream reaches to {position}")
+        page = Page([], False)
+        sequence = _decoded(position)
         async with server.ranging, server.asked(self.stream) as connection:
-            while len(page) < n and not is_last:
-                found, is_last = await connection.read(self.stream, sequence + 1, n - len(page))
-                if found:
-                    sequence, _ = found[-1]
-                    page.extend(filter(None, map(self._entry, found)))
-        await self._check(epoch, position)  # what is there now was there
+            info = await self._checked(epoch, position)  # clients make positions up: they cost no more than that
+            while not page.entries and not page.is_last:
+                found, is_last = await read(connection, self.stream, sequence + 1, n)
+                page = Page([entry for each in found if (entry := self._entry(each)) is not None], is_last)
+                sequence = found[-1][0] if found else sequence
+            if not page.entries:
+                check_end(info, sequence)
+            await self._checked(epoch, position)  # what is there now was there
         return page
 
-    async def _check(self, epoch: str, position: str) -> None:
-        if not await self.covers(epoch, position):
+    async def _checked(self, epoch: str, position: str) -> StreamInfo:
+        """What the stream says of itself. Raises PositionLost unless it covers the position."""
+        info = await self._info()
+        if not covers(info, epoch, position):
             raise PositionLost(f"the stream {self.stream!r} does not reach back to {position}")
+        return info
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
         server = self._share.server
@@ -169,7 +170,7 @@ class JetStream(Backplane):
             now = asyncio.get_running_loop().time
             known = -_CHECK  # when it was the stream of that epoch; a consumer sees no other, but epochs are renewed
             is_first = True
-            async with aclosing(connection.follow(self.stream, max(last, 1))) as following:
+            async with aclosing(follow(connection, self.stream, max(last, 1))) as following:
                 async for found in following:
                     if is_first and found:
                         is_first = False
@@ -177,7 +178,7 @@ class JetStream(Backplane):
                             await self._recognize(epoch, position, found.pop(0))
                     is_whole = all(number == last + i for i, (number, _) in enumerate(found, 1))
                     if not is_whole or now() - known >= _CHECK:
-                        await self._check(epoch, position)
+                        await self._checked(epoch, position)
                         known = now()
                     if found:
                         entries = [(entry, each) for each in found if (entry := self._entry(each)) is not None]

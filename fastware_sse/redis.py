@@ -11,9 +11,19 @@ from typing import Any
 from . import _outside
 from ._extra import extra
 from ._options import checked_maxlen, checked_name
-from ._redis_scripts import COVERS
 from ._share import Share
-from .backplane import Backplane, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded, new_epoch
+from .backplane import (
+    PAGE_BYTES,
+    Backplane,
+    Entry,
+    EntryTooLarge,
+    Item,
+    Page,
+    PositionLost,
+    decoded,
+    encoded,
+    new_epoch,
+)
 
 with extra("redis"):
     from ._redis_server import Server, checked_url, name_of
@@ -26,7 +36,7 @@ _START = b"0-0"
 _DAY = 86_400
 _MINUTE = 60
 _CHECK = 5.0  # seconds
-_LARGEST = 500_000_000  # bytes: with what is around it less than Redis takes in one piece (proto-max-bulk-len)
+_LARGEST = 16 << 20  # bytes: so many are sent before a publisher gives up, and would try again for ever
 
 
 class RedisStream(Backplane):
@@ -83,28 +93,17 @@ class RedisStream(Backplane):
             except PositionLost:
                 return False
 
-    async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
-        page: list[Entry] = []
-        while len(page) < n:
-            asked = n - len(page)
-            found = await self._range(epoch, position, asked)
-            page.extend(filter(None, map(_entry, found)))
-            if len(found) < asked:
-                break
-            position = _position(found[-1][0])
+    async def page(self, epoch: str, position: str, n: int) -> Page:
+        server, page, after = self._share.server, Page([], False), _id(position)
+        while not page.entries and not page.is_last:
+            async with server.asked(self.key):
+                answer: list[Any] | None = await server.page([self.key], [epoch, after, n, PAGE_BYTES])
+            if answer is None:
+                raise PositionLost(f"the stream {self.key!r} does not reach back to {position}")
+            is_last, after, *parts = answer
+            raw = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+            page = Page([entry for each in raw if (entry := _made(*each)) is not None], is_last == 1)
         return page
-
-    async def _range(self, epoch: str, position: str, n: int) -> list[Any]:
-        """The entries as they came, foreign ones too. Raises PositionLost."""
-        server = self._share.server
-        async with server.asked(self.key):
-            pipeline = server.ranges.pipeline(transaction=True)
-            pipeline.eval(COVERS, 1, self.key, epoch, _id(position))  # in one step with what it vouches for
-            pipeline.execute_command("XRANGE", self.key, b"(" + _id(position), "+", "COUNT", n)
-            is_covered, found = await pipeline.execute()
-        if not is_covered:
-            raise PositionLost(f"the stream {self.key!r} does not reach back to {position}")
-        return list(found)
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
         server, now = self._share.server, asyncio.get_running_loop().time
@@ -160,8 +159,13 @@ def _entry(raw: Any) -> Entry | None:
     entry_id, fields = raw
     if len(fields) != 6 or fields[0] != b"event" or fields[2] != b"data" or fields[4] != b"from":
         return None
+    return _made(entry_id, fields[1], fields[3])
+
+
+def _made(entry_id: bytes, event: bytes, data: bytes) -> Entry | None:
+    """None where the event's name is not UTF-8: that is foreign too."""
     try:
-        return Entry(_position(entry_id), fields[1].decode(), fields[3])
+        return Entry(_position(entry_id), event.decode(), data)
     except UnicodeDecodeError:
         return None
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from fastware_sse.backplane import Backplane, Entry, EntryTooLarge, Item, PositionLost, decoded, encoded
+from fastware_sse.backplane import Backplane, Entry, EntryTooLarge, Item, Page, PositionLost, decoded, encoded
 
 TOO_LARGE = 100_000  # bytes
 
@@ -110,18 +110,19 @@ class Memory(Backplane):
         server = self.server
         return server.exists and epoch == server.epoch and server.trimmed <= decoded(position) <= server.last
 
-    async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
+    async def page(self, epoch: str, position: str, n: int) -> Page:
         self.server.pages.append(decoded(position))
         await asyncio.sleep(self.server.slow)
         if not await self.covers(epoch, position):
             raise PositionLost("gone")
         at = decoded(position) - self.server.trimmed
-        return self.server.entries[at : at + n]
+        entries = self.server.entries[at : at + n]
+        return Page(entries, len(entries) < n)
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
         at = position
         while True:
-            entries = await self.page(epoch, at, 100)
+            entries, _ = await self.page(epoch, at, 100)
             if entries:
                 at = entries[-1].position
                 yield entries

@@ -94,6 +94,7 @@ ENGINES = {
     "_nats_credentials": "nats",
     "_nats_epoch": "nats",
     "_nats_publisher": "nats",
+    "_nats_reading": "nats",
     "_nats_server": "nats",
     "nats": "nats",
 }
@@ -141,6 +142,7 @@ PYTHON_RUNGS = [
     "_nats_connection",
     "_nats_credentials",
     "_nats_epoch",
+    "_nats_reading",
     "_nats_publisher",
     "_nats_server",
     "nats",

@@ -8,8 +8,8 @@ from memory import Memory, Server
 
 from fastware_sse import _pages
 from fastware_sse._outage import Outage
-from fastware_sse._pages import Page, Pages
-from fastware_sse.backplane import BackplaneError, Entry, PositionLost, decoded, encoded
+from fastware_sse._pages import Pages
+from fastware_sse.backplane import BackplaneError, Page, PositionLost, decoded, encoded
 
 
 def pages_of(server: Server) -> Pages:
@@ -50,7 +50,7 @@ async def test_one_read_at_a_time() -> None:
     class Watchful(Memory):
         reading = most = 0
 
-        async def page(self, epoch: str, position: str, n: int) -> list:
+        async def page(self, epoch: str, position: str, n: int) -> Page:
             self.reading += 1
             self.most = max(self.most, self.reading)
             await asyncio.sleep(0)
@@ -82,7 +82,7 @@ async def test_nobody_waits_for_ever_behind_others_who_come_further_back() -> No
 
 async def test_one_whose_place_cannot_be_read_holds_up_nobody() -> None:
     class Picky(Memory):
-        async def page(self, epoch: str, position: str, n: int) -> list[Entry]:
+        async def page(self, epoch: str, position: str, n: int) -> Page:
             if decoded(position) > 500:
                 raise BackplaneError("it cannot be read")
             return await super().page(epoch, position, n)
@@ -113,6 +113,37 @@ async def test_what_is_kept_is_bounded_and_goes_after_a_while(monkeypatch: pytes
         await asyncio.sleep(0)
     await asyncio.sleep(0.05)
     assert pages._size == 0 and not pages._runs
+
+
+async def test_fewer_are_asked_for_where_a_read_has_failed() -> None:
+    class Narrow(Memory):
+        async def page(self, epoch: str, position: str, n: int) -> Page:
+            if n > 5:
+                raise BackplaneError("no answer")
+            return await super().page(epoch, position, n)
+
+    server = Server()
+    server.fill(20)
+    memory = Narrow(server)
+    pages = Pages(memory, server.epoch, Outage(memory))
+    assert await asyncio.wait_for(read_on(pages, 0), 30) == list(range(1, 21))
+
+
+async def test_a_position_between_two_entries_is_asked_for() -> None:
+    """What was read around it says nothing of it: the server may have lost what was there."""
+
+    class Foreign(Memory):
+        async def page(self, epoch: str, position: str, n: int) -> Page:
+            page = await super().page(epoch, position, n)
+            return Page([entry for entry in page.entries if decoded(entry.position) != 10], page.is_last)
+
+    server = Server()
+    server.fill(30)
+    memory = Foreign(server)
+    pages = Pages(memory, server.epoch, Outage(memory))
+    for start, reads in ((0, 1), (5, 1), (10, 2), (10, 2), (20, 2)):
+        page = await pages.page(encoded(start, 13))
+        assert page.entries and len(server.pages) == reads
 
 
 async def test_large_entries_make_small_pages() -> None:

@@ -15,9 +15,8 @@ from resuming import Got, Id, got, headers_of
 from support import Client, permissive, turns
 
 from fastware_sse import Broadcaster, _paging
-
 from fastware_sse.asgi import EventStream, Start
-from fastware_sse.backplane import Entry, PositionLost, decoded, encoded
+from fastware_sse.backplane import Entry, Page, PositionLost, decoded, encoded
 
 EPOCH, OTHER = "m" * 13, "n" * 13
 

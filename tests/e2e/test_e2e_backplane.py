@@ -359,7 +359,7 @@ for number in range(5_000):
         stream = door.stream()
         await stream.open()
         epoch, position, texts = await stream.epoch(), "a" * stream.digits, []
-        while page := await stream.page(epoch, position, 1000):
+        while page := (await stream.page(epoch, position, 1000)).entries:
             texts += [entry.data.decode() for entry in page]
             position = page[-1].position
         await stream.close()

@@ -15,7 +15,17 @@ import pytest
 from backdoor import Backdoor, Nats, Redis
 from engines import Engine, nats_server, redis_server
 
-from fastware_sse.backplane import Backplane, BackplaneError, Entry, Item, PositionLost, decoded, encoded
+from fastware_sse.backplane import (
+    PAGE_BYTES,
+    Backplane,
+    BackplaneError,
+    Entry,
+    Item,
+    Page,
+    PositionLost,
+    decoded,
+    encoded,
+)
 from fastware_sse.nats import publish as publish_to_nats
 from fastware_sse.redis import publish as publish_to_redis
 
@@ -53,6 +63,14 @@ async def opened(
 
 def items(first: int, last: int, size: int = 0) -> list[Item]:
     return [Item(number, "update", b"%d" % number + b"x" * size) for number in range(first, last + 1)]
+
+
+async def read_all(stream: Backplane, epoch: str, position: str) -> list[Page]:
+    """The pages from there to the end."""
+    pages = [await stream.page(epoch, position, 256)]
+    while not pages[-1].is_last:
+        pages.append(await stream.page(epoch, pages[-1].entries[-1].position, 256))
+    return pages
 
 
 class Follower:
@@ -101,7 +119,7 @@ async def test_a_new_stream_is_empty_and_its_start_is_covered(server: Any) -> No
         assert last == "a" * stream.digits
         assert len(epoch) == 13
         assert await stream.covers(epoch, last)
-        assert await stream.page(epoch, last, 10) == []
+        assert (await stream.page(epoch, last, 10)).entries == []
         assert await stream.epoch() == epoch
 
 
@@ -113,11 +131,11 @@ async def test_what_is_published_is_followed_and_paged_in_order(server: Any) -> 
         assert await follower.has(1000) == numbers(1, 1000)
         places = [decoded(entry.position) for entry in follower.entries]
         assert places == sorted(set(places))
-        assert await stream.page(epoch, start, 5000) == follower.entries
-        assert await stream.page(epoch, start, 10) == follower.entries[:10]
-        assert await stream.page(epoch, follower.entries[9].position, 10) == follower.entries[10:20]
+        assert (await stream.page(epoch, start, 5000)).entries == follower.entries
+        assert (await stream.page(epoch, start, 10)).entries == follower.entries[:10]
+        assert (await stream.page(epoch, follower.entries[9].position, 10)).entries == follower.entries[10:20]
         assert await stream.last() == follower.entries[-1].position
-        assert await stream.page(epoch, follower.entries[-1].position, 10) == []
+        assert (await stream.page(epoch, follower.entries[-1].position, 10)).entries == []
         late = Follower(stream, epoch, follower.entries[499].position)
         assert await late.has(500) == numbers(501, 1000)
         await follower.stop()
@@ -130,7 +148,9 @@ async def test_names_and_data_come_back_as_they_were(server: Any) -> None:
     async with opened(server) as (_, stream, epoch, start):
         batch = [Item(1, " spaces ", b" \r\n\n x "), Item(2, "", b""), Item(3, "grüße 🎉", "größe\n".encode())]
         await stream.publish("aa", batch)
-        assert [(1, *entry[1:]) for entry in await stream.page(epoch, start, 9)] == [(1, *item[1:]) for item in batch]
+        assert [(1, *entry[1:]) for entry in (await stream.page(epoch, start, 9)).entries] == [
+            (1, *item[1:]) for item in batch
+        ]
 
 
 async def test_a_second_try_adds_nothing_twice(server: Any) -> None:
@@ -139,7 +159,7 @@ async def test_a_second_try_adds_nothing_twice(server: Any) -> None:
         await stream.publish("aa", items(1, 10))
         await stream.publish("aa", items(6, 15))
         await stream.publish("bb", items(1, 2))
-        page = await stream.page(epoch, start, 100)
+        page = (await stream.page(epoch, start, 100)).entries
         assert [entry.data.decode() for entry in page] == [*numbers(1, 15), *numbers(1, 2)]
 
 
@@ -157,8 +177,8 @@ async def test_a_cancelled_try_leaves_the_engine_usable_and_adds_nothing_twice(s
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
-            assert len(await stream.page(epoch, start, 1000)) == last
-        assert [entry.data.decode() for entry in await stream.page(epoch, start, 5000)] == numbers(1, 1000)
+            assert len((await stream.page(epoch, start, 1000)).entries) == last
+        assert [entry.data.decode() for entry in (await stream.page(epoch, start, 5000)).entries] == numbers(1, 1000)
 
 
 async def test_foreign_entries_are_passed_over_and_counted(server: Any) -> None:
@@ -171,19 +191,19 @@ async def test_foreign_entries_are_passed_over_and_counted(server: Any) -> None:
         assert await follower.has(5) == numbers(1, 5)
         assert stream.foreign == 4
         await follower.stop()
-        # A short page means the end, whatever was passed over.
-        position, read = start, []
-        while page := await stream.page(epoch, position, 2):
-            read += [entry.data.decode() for entry in page]
-            position = page[-1].position
-            assert len(page) == 2 or len(read) == 5
+        # A page is empty at the end alone, whatever was passed over.
+        page, read = Page([], False), []
+        while not page.is_last:
+            page = await stream.page(epoch, page.entries[-1].position if read else start, 2)
+            assert page.is_last or page.entries
+            read += [entry.data.decode() for entry in page.entries]
         assert read == numbers(1, 5)
 
 
 async def test_a_stream_that_was_deleted_and_made_anew_is_another(server: Any) -> None:
     async with opened(server) as (backdoor, stream, epoch, start):
         await stream.publish("aa", items(1, 3))
-        [first, *_] = await stream.page(epoch, start, 1)
+        [first, *_] = (await stream.page(epoch, start, 1)).entries
         await backdoor.delete()
         with pytest.raises(PositionLost):
             await stream.publish("aa", items(4, 5))
@@ -197,7 +217,9 @@ async def test_a_stream_that_was_deleted_and_made_anew_is_another(server: Any) -
             follower = Follower(stream, epoch, position)
             assert isinstance(await follower.error(), PositionLost)
             assert follower.entries == []
-        assert [entry.data.decode() for entry in await stream.page(other, await _start(stream), 9)] == numbers(4, 9)
+        assert [
+            entry.data.decode() for entry in (await stream.page(other, await _start(stream), 9)).entries
+        ] == numbers(4, 9)
 
 
 async def _start(stream: Backplane) -> str:
@@ -244,14 +266,14 @@ async def test_an_epoch_that_is_renewed_ends_those_who_follow(server: Any) -> No
         assert not await stream.covers(epoch, start)
         with pytest.raises(PositionLost):
             await stream.page(epoch, start, 9)
-        assert len(await stream.page(other, start, 1000)) == counter
+        assert len((await stream.page(other, start, 1000)).entries) == counter
         assert await stream.renewed(other) not in (epoch, other)
 
 
 async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> None:
     async with opened(server) as (backdoor, stream, epoch, start):
         await stream.publish("aa", items(1, 10))
-        page = await stream.page(epoch, start, 10)
+        page = (await stream.page(epoch, start, 10)).entries
         await backdoor.trim(3)
         for position in (start, page[2].position):
             assert not await stream.covers(epoch, position)
@@ -261,7 +283,7 @@ async def test_where_entries_were_trimmed_away_is_not_covered(server: Any) -> No
             assert isinstance(await follower.error(), PositionLost)
             assert follower.entries == []
         assert await stream.covers(epoch, page[7].position)
-        assert await stream.page(epoch, page[7].position, 10) == page[8:]
+        assert (await stream.page(epoch, page[7].position, 10)).entries == page[8:]
         assert await stream.last() == page[-1].position
 
 
@@ -297,7 +319,7 @@ async def test_old_entries_go_when_there_are_more_than_maxlen(server: Any) -> No
         assert not await stream.covers(epoch, start)
         last = await stream.last()
         await stream.publish("aa", items(1001, 1050))
-        assert [entry.data.decode() for entry in await stream.page(epoch, last, 100)] == numbers(1001, 1050)
+        assert [entry.data.decode() for entry in (await stream.page(epoch, last, 100)).entries] == numbers(1001, 1050)
 
 
 async def test_large_entries_are_read_few_at_a_time(server: Any) -> None:
@@ -308,6 +330,21 @@ async def test_large_entries_are_read_few_at_a_time(server: Any) -> None:
         await follower.has(200)
         assert max(follower.sizes) <= 8 << 20
         await follower.stop()
+
+
+async def test_pages_are_bounded_in_bytes(server: Any) -> None:
+    """Where sizes change at once, too; what is larger than a page is one by itself."""
+    async with opened(server) as (backdoor, stream, epoch, start):
+        await stream.publish("aa", items(1, 300))
+        for number in range(301, 341):
+            await stream.publish("aa", items(number, number, size=900_000 if number % 2 else 90_000))
+        await stream.publish("aa", items(341, 700))
+        pages = await read_all(stream, epoch, start)
+        assert [entry.data.decode().rstrip("x") for page in pages for entry in page.entries] == numbers(1, 700)
+        sizes = [sum(len(entry.data) for entry in page.entries) for page in pages]
+        assert max(sizes) <= PAGE_BYTES + 900_010
+        assert len(pages[0].entries) == 256
+        assert len(pages) <= 2 + 40 + 2
 
 
 async def test_a_server_that_is_killed_and_started_again(server: Any) -> None:
@@ -348,10 +385,10 @@ async def test_a_server_that_stands_still_is_given_up_in_time(server: Any) -> No
         backdoor.server.thaw()
         await stream.open()
         await stream.publish("aa", items(11, 20))
-        assert [entry.data.decode() for entry in await stream.page(epoch, start, 10)] == numbers(1, 10)
+        assert [entry.data.decode() for entry in (await stream.page(epoch, start, 10)).entries] == numbers(1, 10)
         for name in ("bb", "cc"):
             await stream.publish(name, items(11, 20))
-        page = await stream.page(epoch, start, 100)
+        page = (await stream.page(epoch, start, 100)).entries
         assert sorted(int(entry.data) for entry in page) == sorted([*range(1, 11), *3 * list(range(11, 21))])
 
 
@@ -395,10 +432,10 @@ def test_one_event_from_outside(server: Any) -> None:
 
     async def read() -> None:
         async with opened(server) as (_, stream, epoch, _):
-            page = await stream.page(epoch, await _start(stream), 9)
+            page = (await stream.page(epoch, await _start(stream), 9)).entries
             assert [entry[1:] for entry in page] == [("update", b'{"a":[1]}'), ("update", b"text\nas it is")]
             kind.publish(engine.url, "news", "update", "while a loop runs here")  # as a test would, or a handler
-            assert len(await stream.page(epoch, await _start(stream), 9)) == 3
+            assert len((await stream.page(epoch, await _start(stream), 9)).entries) == 3
 
     asyncio.run(read())
     assert [thread for thread in threading.enumerate() if "publish" in thread.name] == []
@@ -461,6 +498,25 @@ def test_publish_and_tail_on_the_command_line(server: Any) -> None:
     assert failed.returncode == 1
     assert "127.0.0.1" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_tail_makes_no_stream(server: Any) -> None:
+    kind, engine = server
+    run = subprocess.run(command("tail", engine.url, "news"), capture_output=True, text=True, timeout=LIMIT)
+    assert run.returncode == 1 and run.stderr == "there is no stream 'news'\n"
+
+    async def made() -> bool:
+        stream = kind(engine).stream()
+        await stream.open()
+        try:
+            await stream.last()
+        except PositionLost:
+            return False
+        finally:
+            await stream.close()
+        return True
+
+    assert not asyncio.run(made())
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ async def test_tls_refused(tmp_path: Path) -> None:
         authority.configure_trust(context)
         async with opened(server.url, tls=context) as (stream, epoch, start):
             await stream.publish("aa", items(1, 2))
-            assert len(await stream.page(epoch, start, 9)) == 2
+            assert len((await stream.page(epoch, start, 9)).entries) == 2
 
 
 async def test_a_server_without_tls_that_was_to_have_it(server: Engine) -> None:
@@ -225,7 +225,7 @@ async def test_a_stream_that_takes_no_more(server: Engine) -> None:
 async def test_a_stream_of_somebody_else_with_other_subjects(server: Engine) -> None:
     async with direct(server) as js:
         await js.add_stream(StreamConfig("news", subjects=["all.>", "app.news"]))
-        await js.publish("all.x", b"update\ndata", headers={"Nats-Msg-Id": "fastware-sse.nobody.1"})
+        await js.publish("all.x", b"update\ndata", headers={"Nats-Msg-Id": "of somebody else"})
         async with opened(server.url) as (stream, epoch, _):
             follower = Follower(stream, epoch, "a" * 13)
             await stream.publish("aa", items(1, 2))
@@ -240,9 +240,9 @@ async def test_what_is_larger_than_the_server_takes(tmp_path: Path) -> None:
             with pytest.raises(EntryTooLarge) as raised:
                 await stream.publish("aa", [Item(1, "update", b""), Item(2, "update", b"x" * 10_000)])
             assert raised.value.counter == 2
-            assert await stream.page(epoch, start, 9) == []
+            assert (await stream.page(epoch, start, 9)).entries == []
             await stream.publish("aa", [Item(1, "update", b""), Item(3, "update", b"x" * 9_700)])
-            assert len(await stream.page(epoch, start, 9)) == 2
+            assert len((await stream.page(epoch, start, 9)).entries) == 2
 
 
 async def test_what_is_larger_than_the_stream_takes(server: Engine) -> None:
@@ -251,7 +251,7 @@ async def test_what_is_larger_than_the_stream_takes(server: Engine) -> None:
     async with opened(server.url) as (stream, epoch, start):
         with pytest.raises(EntryTooLarge):
             await stream.publish("aa", [Item(1, "update", b""), Item(2, "update", b"x" * 1000)])
-        assert await stream.page(epoch, start, 9) == []
+        assert (await stream.page(epoch, start, 9)).entries == []
 
 
 async def test_a_retry_after_the_window_reads_back_what_is_there(server: Engine) -> None:
@@ -272,7 +272,7 @@ async def test_a_retry_after_the_window_reads_back_what_is_there(server: Engine)
             await asyncio.sleep(0.3)  # the window
             await stream.publish("aa", items(4, 12))
             await stream.publish("aa", items(13, 13))
-            page = await stream.page(epoch, start, 2000)
+            page = (await stream.page(epoch, start, 2000)).entries
             data = [entry.data.decode() for entry in page]
             assert data == [*numbers(1, 3), *numbers(1, 600), *numbers(4, 13)]
 
@@ -296,7 +296,7 @@ async def test_a_retry_after_the_window_in_a_stream_that_was_made_anew(server: E
         del connection.publish
         await asyncio.sleep(0.3)  # the window
         await stream.publish("aa", items(51, 51))
-        assert [entry.data for entry in await stream.page(epoch, "a" * 13, 9)] == [b"51"]
+        assert [entry.data for entry in (await stream.page(epoch, "a" * 13, 9)).entries] == [b"51"]
 
 
 async def test_what_was_refused_of_a_batch_is_added_after_the_window(server: Engine) -> None:
@@ -311,7 +311,11 @@ async def test_what_was_refused_of_a_batch_is_added_after_the_window(server: Eng
             await js.update_stream(StreamConfig("news", max_bytes=200_000, **limits))
             await asyncio.sleep(0.3)  # the window
             await stream.publish("aa", batch)
-            assert [entry.data for entry in await stream.page(epoch, start, 9)] == [b"first", b"third", b"x" * 30_000]
+            assert [entry.data for entry in (await stream.page(epoch, start, 9)).entries] == [
+                b"first",
+                b"third",
+                b"x" * 30_000,
+            ]
 
 
 async def test_a_message_deleted_by_hand_is_no_gap(server: Engine) -> None:
@@ -320,7 +324,7 @@ async def test_a_message_deleted_by_hand_is_no_gap(server: Engine) -> None:
         await js.delete_msg("news", 3)
         follower = Follower(stream, epoch, start)
         assert await follower.has(4) == ["1", "2", "4", "5"]
-        assert await stream.page(epoch, start, 9) == follower.entries
+        assert (await stream.page(epoch, start, 9)).entries == follower.entries
         await follower.stop()
 
 
@@ -353,7 +357,7 @@ async def test_readers_leave_no_consumers_behind(server: Engine) -> None:
     async with direct(server) as js, opened(server.url) as (stream, epoch, start):
         await stream.publish("aa", items(1, 100))
         pages = await asyncio.gather(*(stream.page(epoch, start, 50) for _ in range(20)))
-        assert {len(page) for page in pages} == {50}
+        assert {len(page.entries) for page in pages} == {50}
         assert (await js.stream_info("news")).state.consumer_count == 0
 
 

@@ -13,10 +13,11 @@ import pytest
 import redis
 import redis.asyncio
 import trustme
-from engines import Engine, redis_server
-from test_e2e_engines import Follower, items, numbers
+from engines import Engine, proxy, redis_server
+from test_e2e_engines import Follower, items, numbers, read_all
 
-from fastware_sse.backplane import BackplaneError, BackplaneRefused, EntryTooLarge, Item, PositionLost, decoded
+from fastware_sse import _redis_server
+from fastware_sse.backplane import BackplaneError, BackplaneRefused, Entry, EntryTooLarge, Item, PositionLost, decoded
 from fastware_sse.redis import RedisStream, publish
 
 pytestmark = pytest.mark.e2e
@@ -147,7 +148,7 @@ async def test_a_server_out_of_memory_adds_all_or_nothing(tmp_path: Path) -> Non
                 assert client.xlen("news") == done
                 client.config_set("maxmemory", "100mb")
             await stream.publish("aa", items(done + 1, done + 100))
-            page = await stream.page(epoch, start, done + 200)
+            page = [entry for page in await read_all(stream, epoch, start) for entry in page.entries]
             assert [entry.data.decode().rstrip("x") for entry in page] == numbers(1, done + 100)
 
 
@@ -190,19 +191,53 @@ async def test_tls_refused(tmp_path: Path) -> None:
         await refused(url, "no TLS connection: .*certificate verify failed")
         async with opened(f"{url}?ssl_ca_certs={tmp_path}/ca.pem") as (stream, epoch, start):
             await stream.publish("aa", items(1, 2))
-            assert len(await stream.page(epoch, start, 9)) == 2
+            assert len((await stream.page(epoch, start, 9)).entries) == 2
 
 
 async def test_what_is_larger_than_redis_takes(server: Engine) -> None:
     class Huge(bytes):
         def __len__(self) -> int:
-            return 600_000_000
+            return 20_000_000
 
     async with opened(server.url) as (stream, epoch, start):
         with pytest.raises(EntryTooLarge) as raised:
             await stream.publish("aa", [Item(1, "update", b""), Item(2, "update", Huge())])
         assert raised.value.counter == 2
-        assert await stream.page(epoch, start, 9) == []
+        assert (await stream.page(epoch, start, 9)).entries == []
+
+
+async def test_reads_become_smaller_where_a_link_is_slow(server: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first read does not come through in its time, another one of that size would not either."""
+    monkeypatch.setattr(_redis_server, "PATIENCE", 1.0)
+    monkeypatch.setattr(_redis_server, "BLOCK", 0.5)
+    async with opened(server.url) as (stream, epoch, start), proxy(server) as between:
+        for number in range(1, 65):
+            await stream.publish("aa", items(number, number, size=200_000))
+
+        async def slow() -> None:
+            while True:  # a piece of 64 KiB at a time: 3 MB/s at most
+                between.back.set()
+                between.back.clear()
+                await asyncio.sleep(0.02)
+
+        async def first(reader: RedisStream) -> list[Entry]:
+            async for entries in reader.tail(epoch, start):
+                return entries
+            raise AssertionError
+
+        link, tries = asyncio.create_task(slow()), 0
+        async with opened(between.url) as (reader, _, _):
+            entries: list[Entry] = []
+            while not entries:
+                tries += 1
+                assert tries < 8
+                with contextlib.suppress(BackplaneError):
+                    entries = await first(reader)
+            assert tries > 1 and [entry.data.decode().rstrip("x") for entry in entries] == numbers(1, len(entries))
+        link.cancel()
+        between.back.set()
+        while between._writers:
+            await asyncio.sleep(0.01)
 
 
 async def ours(client: Any) -> list[dict[str, str]]:
@@ -239,7 +274,7 @@ async def test_connections_that_are_killed(server: Engine) -> None:
             await follower.has(1)
             client.client_kill_filter(_type="normal", skipme=True)
             await stream.publish("aa", items(2, 2))
-            assert len(await stream.page(epoch, start, 9)) == 2
+            assert len((await stream.page(epoch, start, 9)).entries) == 2
             assert str(await follower.error()).startswith("redis://")
             follower = Follower(stream, epoch, follower.entries[-1].position)
             assert await follower.has(1) == ["2"]
@@ -254,7 +289,7 @@ async def test_scripts_that_the_server_has_forgotten(server: Engine) -> None:
         await stream.publish("aa", items(1, 2))
         with redis.Redis.from_url(server.url) as client:
             client.script_flush()
-        assert [entry.data for entry in await stream.page(epoch, start, 9)] == [b"1", b"2"]
+        assert [entry.data for entry in (await stream.page(epoch, start, 9)).entries] == [b"1", b"2"]
 
 
 @pytest.mark.parametrize(("key", "counter"), [("news", "{news}:aa"), ("{app}:news", "{app}:news:aa")])
@@ -296,7 +331,7 @@ async def test_behind_the_newest_entry_nothing_is_missing_though_it_was_removed(
             assert await stream.covers(epoch, start)
             client.xtrim("news", maxlen=0, approximate=False)
         assert await stream.covers(epoch, last)
-        assert await stream.page(epoch, last, 9) == []
+        assert (await stream.page(epoch, last, 9)).entries == []
         assert not await stream.covers(epoch, start)
         follower = Follower(stream, epoch, last)
         await stream.publish("aa", items(6, 6))
@@ -318,7 +353,7 @@ async def test_who_reads_far_back_is_told_of_what_is_trimmed_meanwhile_among_for
     async with opened(server.url) as (stream, epoch, start):
         await stream.publish("aa", items(1, 1))
         with redis.Redis.from_url(server.url) as client:
-            [first] = await stream.page(epoch, start, 1)
+            [first] = (await stream.page(epoch, start, 1)).entries
             await stream.publish("aa", items(2, 2))
             foreign = client.xadd("news", {"hello": "world"})
             await stream.publish("aa", items(3, 3))
@@ -342,7 +377,7 @@ async def test_a_second_loop_has_connections_of_its_own(server: Engine) -> None:
     assert await once(2) is not connections
     await stream.close()
     async with opened(server.url) as (other, epoch, _):
-        assert len(await other.page(epoch, "a" * 26, 9)) == 2
+        assert len((await other.page(epoch, "a" * 26, 9)).entries) == 2
     await asyncio.to_thread(left.run_until_complete, connections.close())
     left.close()
 
@@ -375,7 +410,7 @@ if child == 0:
     os._exit(0)
 os.waitpid(child, 0)
 call(stream.publish("aa", [Item(2, "update", b"")]))
-assert len(call(stream.page(epoch, "a" * 26, 9))) == 2
+assert len(call(stream.page(epoch, "a" * 26, 9)).entries) == 2
 assert call(ids()) == before
 """
 
