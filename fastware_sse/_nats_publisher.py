@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from nats.js.api import Header
 
 from ._nats_connection import PATIENCE, Connection, Message
 from ._nats_reading import check_end, read
+from ._nats_settings import Settings
 from .backplane import EntryTooLarge, Item
 
 OURS = "fastware-sse."
@@ -17,18 +17,6 @@ OURS = "fastware-sse."
 
 _HEADERS = 256  # bytes, at most
 _READ_BACK = 500  # messages at a time
-
-
-class Settings(NamedTuple):
-    """What publishing depends on, as the stream has it."""
-
-    stream: str
-    epoch: str
-    subject: str
-    window: float
-    """Seconds for which the server knows which messages it has."""
-    largest: int | None
-    """Bytes of a message."""
 
 
 class Publisher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -13,20 +14,21 @@ from . import _outside
 from ._extra import extra
 from ._options import checked_maxlen, checked_name
 from ._share import Share
-from .backplane import Backplane, BackplaneError, BackplaneRefused, Entry, Item, Page, PositionLost
+from .backplane import Backplane, BackplaneError, Entry, Item, Page, PositionLost
 from .backplane import decoded as _decoded
 from .backplane import encoded as _encoded
 
 with extra("nats"):
-    from nats.js.api import Header, RetentionPolicy, StreamConfig, StreamInfo
+    from nats.js.api import Header, StreamConfig, StreamInfo
     from nats.js.errors import BadRequestError, NotFoundError
 
     from ._nats_connection import Connection
     from ._nats_credentials import checked_credentials
     from ._nats_epoch import UNIX, covers, epoch_of, renew
-    from ._nats_publisher import OURS, Publisher, Settings
+    from ._nats_publisher import OURS, Publisher
     from ._nats_reading import Found, check_end, follow, read, stored_at
     from ._nats_server import Address, Server, checked_tls, checked_url
+    from ._nats_settings import Settings, settings_of
 
 __all__ = ["JetStream", "publish"]
 
@@ -35,6 +37,8 @@ _CHECK = 5.0  # seconds after which who follows looks again whether the epoch is
 _WINDOW = 30.0  # seconds for which a stream of ours knows the ids of messages; that takes memory of the server
 _MAKING = 100  # hundredths of a second that it may take until a new stream is all there
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
+
+_log = logging.getLogger("fastware_sse")
 
 
 class JetStream(Backplane):
@@ -63,7 +67,8 @@ class JetStream(Backplane):
         self.maxlen = checked_maxlen(maxlen)
         self._address = Address(checked_url(url), checked_tls(tls), checked_credentials(credentials))
         self._share = Share(repr(self), Server, self._address)
-        self._settings = Settings(stream, "", stream, _WINDOW, None)
+        self._settings = Settings(stream, "", stream, _WINDOW, None, None)
+        self._is_compared = False
         self._publishers: dict[str, Publisher] = {}
         self._seen = ("", "")  # the position of the last entry read, and when it was stored
 
@@ -92,9 +97,8 @@ class JetStream(Backplane):
                 info = await connection.js.stream_info(self.stream)
             else:
                 raise BackplaneError(f"the stream {self.stream!r} does not say when it was made")
-        epoch = epoch_of(info)
-        self._learn(info.config, epoch)
-        return epoch
+        self._settings = settings_of(info)
+        return self._settings.epoch
 
     async def renewed(self, epoch: str) -> str:
         server = self._share.server
@@ -112,27 +116,12 @@ class JetStream(Backplane):
             except NotFoundError:
                 raise error from None
 
-    def _learn(self, config: StreamConfig, epoch: str) -> None:
-        """What a stream is like that somebody else may have made. It is to lose messages at its front alone: in the
-        middle we would not see it."""
-        if config.retention not in (None, RetentionPolicy.LIMITS):
-            raise BackplaneRefused(f"the stream {self.stream!r} has the retention {config.retention}, not limits")
-        subjects = [subject for subject in config.subjects or [] if not set("*>") & set(subject)]
-        if not subjects:
-            raise BackplaneRefused(f"the stream {self.stream!r} has no subject without a wildcard")
-        is_mixed = config.subjects != subjects[:1] or bool(config.sources)
-        if is_mixed and ((config.max_msgs_per_subject or 0) > 0 or config.allow_rollup_hdrs):
-            raise BackplaneRefused(f"the stream {self.stream!r} has several subjects, and a limit or rollup for each")
-        if config.allow_msg_ttl:
-            raise BackplaneRefused(f"the stream {self.stream!r} allows messages that expire each by itself")
-        subject = self.stream if self.stream in subjects else subjects[0]
-        largest = config.max_msg_size if (config.max_msg_size or 0) > 0 else None
-        self._settings = Settings(self.stream, epoch, subject, config.duplicate_window or 0, largest)
-
     async def _info(self) -> StreamInfo:
         server = self._share.server
         async with server.asked(self.stream) as connection:
-            return await connection.js.stream_info(self.stream)
+            info = await connection.js.stream_info(self.stream)
+        self._settings = settings_of(info)
+        return info
 
     async def last(self) -> str:
         return _position((await self._info()).state.last_seq)
@@ -164,6 +153,7 @@ class JetStream(Backplane):
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
         server = self._share.server
+        self._compare()
         with server.explained(self.stream):
             connection = await server.connected()
             last = _decoded(position)
@@ -190,6 +180,13 @@ class JetStream(Backplane):
                             self._seen = entry.position, stored_at(each)
                             yield [entry for entry, _ in entries]
 
+    def _compare(self) -> None:
+        """Say once that the stream keeps less than was asked for."""
+        most = self._settings.most
+        if most is not None and most < self.maxlen and not self._is_compared:
+            _log.warning("%s keeps %d messages, not %d: nats stream edit changes that", self, most, self.maxlen)
+        self._is_compared = True
+
     async def _recognize(self, epoch: str, position: str, found: Found) -> None:
         """A server that has lost the end of the stream gives its numbers out again, perhaps beyond what we have seen:
         then another message stands where we were, and the stream is given another epoch."""
@@ -199,11 +196,11 @@ class JetStream(Backplane):
             raise PositionLost(f"the stream {self.stream!r} has lost its end")
 
     def _entry(self, found: Found) -> Entry | None:
-        """None for a foreign one."""
+        """None for a foreign one. Its subject says nothing: an operator may have given the stream another one since."""
         sequence, message = found
         event, line_feed, data = message.data.partition(b"\n")
         message_id = (message.headers or {}).get(Header.MSG_ID, "")
-        if not line_feed or not message_id.startswith(OURS) or message.subject != self._settings.subject:
+        if not line_feed or not message_id.startswith(OURS):
             return None
         try:
             return Entry(_position(sequence), event.decode(), data)

@@ -14,9 +14,8 @@ from ._engine_of import engine_of
 from .backplane import Backplane, BackplaneError
 
 _DESCRIPTION = """\
-Show the events of a stream as they come, each as a line of JSON with its position, until it is interrupted. The stream
-is made if it is not there. Exit code: 0 interrupted; 1 the server is away or refuses, or the stream does not reach
-back; 2 wrong usage."""
+Show the events of a stream as they come, each as a line of JSON with its position, until it is interrupted. Exit code:
+0 interrupted; 1 the server is away or refuses, there is no such stream, or it does not reach back; 2 wrong usage."""
 
 
 def add_command(commands: Any) -> None:
@@ -31,7 +30,7 @@ def add_command(commands: Any) -> None:
 def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Do it, return the exit code."""
     try:
-        stream = engine_of(options.url).stream(options.url, options.key)
+        stream = engine_of(options.url).stream(options.url, options.key, maxlen=1)  # it makes none: any will do
     except (ValueError, ImportError) as error:
         parser.error(str(error))
     if options.position is not None and not re.fullmatch(f"[a-z2-7]{{{stream.digits}}}", options.position):
@@ -48,8 +47,8 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
 async def _show(stream: Backplane, position: str | None) -> None:
     try:
         await stream.open()
-        epoch = await stream.epoch()
-        async for entries in stream.tail(epoch, await stream.last() if position is None else position):
+        last = await stream.last()  # an error where there is no stream: epoch() would make one
+        async for entries in stream.tail(await stream.epoch(), position or last):
             for entry in entries:
                 shown = {"position": entry.position, "event": entry.event, "data": entry.data.decode(errors="replace")}
                 print(json.dumps(shown, ensure_ascii=False), flush=True)

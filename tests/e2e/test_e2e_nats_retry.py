@@ -100,7 +100,7 @@ async def test_a_retry_that_could_come_behind_the_window_looks_first(window: flo
             self.looks += 1
             return set()
 
-    settings = _nats_publisher.Settings("news", "epoch", "news", window, None)
+    settings = _nats_publisher.Settings("news", "epoch", "news", window, None, None)
     publisher = Looking("aa", 0, "epoch")
     for _ in range(2):
         with pytest.raises(TimeoutError):
