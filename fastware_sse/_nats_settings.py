@@ -25,8 +25,8 @@ class Settings(NamedTuple):
 
 
 def settings_of(info: StreamInfo) -> Settings:
-    """Raises BackplaneRefused unless it confirms messages, and loses them at its front alone: what is lost in the middle
-    nobody sees."""
+    """Raises BackplaneRefused unless it confirms messages, and loses them at its front alone: what is lost in its
+    middle nobody sees."""
     config, name = info.config, info.config.name or ""
     if config.no_ack:
         raise BackplaneRefused(f"the stream {name!r} confirms nothing (no_ack)")
