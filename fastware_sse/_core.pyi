@@ -60,7 +60,7 @@ class Broadcaster:
     def stats(self) -> dict[str, int]:
         """Return a cheap snapshot; from any thread.
 
-        connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total:
+        connected: clients now, as client_count; direct: those to whose sockets C writes itself; total:
         streams that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned:
         clients that could not keep up, by what had no more room. Queues in _clients count as connected, and nowhere
         else.
@@ -229,8 +229,8 @@ class Wrapper:
 class Handoff:
     """What a stream finds in the scope of its request."""
 
-    stream: Any
-    """Of the request, once it has begun; it is told when the server stops."""
+    streams: tuple[Any, ...]
+    """Those of the request that have begun and not ended; they are told when the server stops."""
     had_stream: bool
     """Whether one has begun, be it over or not."""
     is_ending: bool

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _seldom
 from ._core import Chunk, Handoff, Sender
+from ._unsent import Unsent
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 KEY = "fastware.sse"  # in the scope's extensions
 
 _ON_THE_WAY = 64  # parts that may be; a stream of which more are has been held up, or rewritten
-_DELAYS = (0.001, 0.5)  # seconds between two looks at a buffer that is not empty: the first, the longest
 
 _log = logging.getLogger("fastware_sse")
 
@@ -45,7 +45,9 @@ def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], pat
     # Not scope["scheme"]: what a proxy says of it is there by now.
     is_tls = transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
     is_free = protocol.sse_owner is None and transport.get_protocol() is protocol
-    if is_tls or cycle.more_body or cycle.disconnected or transport.is_closing() or not is_free:
+    is_over = cycle.response_complete or cycle.disconnected or transport.is_closing()
+    is_here = protocol.loop is asyncio.get_running_loop()
+    if is_tls or cycle.more_body or is_over or not is_free or not is_here:
         return None
     return Offer(sender, cycle, session, patience)
 
@@ -55,19 +57,17 @@ class Offer:
 
     __slots__ = (
         "_cycle",
-        "_delay",
         "_expected",
-        "_held",
         "_is_attached",
+        "_is_live",
         "_is_verified",
         "_patience",
         "_protocol",
         "_sender",
         "_sending",
         "_session",
-        "_since",
-        "_timer",
         "_transport",
+        "_unsent",
     )
 
     def __init__(self, sender: Sender, cycle: Any, session: Session, patience: float | None) -> None:
@@ -80,10 +80,9 @@ class Offer:
         self._expected: list[bytes] = []  # given by the stream, and not come through yet
         self._is_verified = False  # the first of them has come through as it was, in a response that is a plain stream
         self._sending = 0  # messages that the server has not taken yet
+        self._is_live = False  # it has begun to wait for events; what it waits for before that is not for the client
         self._is_attached = False
-        self._held, self._since = 0, 0.0  # bytes in the transport's buffer, and since when they have not become fewer
-        self._delay = _DELAYS[0]
-        self._timer: asyncio.TimerHandle | None = None
+        self._unsent = Unsent(self._transport, self._protocol.loop, patience)
         sender.offer = self
         self._protocol.sse_owner = self  # from now on it keeps back what the client sends
         self._protocol.flow.resume_reading()  # a pipelined request has stopped it; the end of the connection is behind
@@ -100,6 +99,7 @@ class Offer:
 
     def parked(self) -> None:
         """The stream waits for events."""
+        self._is_live = True
         self._settle()
 
     def take_back(self) -> None:
@@ -136,15 +136,15 @@ class Offer:
             self._compare(body, is_last)
         forward = self._cycle.send
         self._sending += 1
-        self._watch_buffer()
+        self._has_unsent()
         try:
             await forward(message)
         finally:
             self._sending -= 1
-        if is_last:
-            self._give_up()
-        else:
-            self._settle()
+            if is_last:
+                self._give_up()
+            else:
+                self._settle()
 
     def lost(self) -> None:
         """The connection is. On httptools the server tells this to the newest request, which may be another one."""
@@ -181,10 +181,12 @@ class Offer:
 
     def _settle(self) -> None:
         """Let C write, if nothing is on the way. Looked at again whenever one of the conditions may have changed."""
-        if self._sender is None or self._is_attached or self._watch_buffer():
+        if self._sender is None or self._is_attached or self._has_unsent():
             return
         cycle, is_on_the_way = self._cycle, bool(self._expected or self._sending)
-        if is_on_the_way or not self._is_verified or cycle.disconnected or self._transport.is_closing():
+        if is_on_the_way or not self._is_live or not self._is_verified:
+            return
+        if cycle.disconnected or self._transport.is_closing():
             return
         is_chunked = getattr(cycle, "chunked_encoding", None)  # httptools'; it answers HTTP/1.0 in chunks too
         if is_chunked is None:
@@ -197,29 +199,13 @@ class Offer:
                 _log.warning("a stream goes its ordinary way: direct fan-out has failed", exc_info=True)
             self._give_up()
 
-    def _watch_buffer(self) -> bool:
-        """Whether the transport holds bytes back; then it is looked at again, and not for ever."""
-        size, now = self._transport.get_write_buffer_size(), self._protocol.loop.time()
-        if size == 0 or self._cycle.disconnected:
-            self._held, self._delay = 0, _DELAYS[0]
-            return False
-        if size < self._held or self._held == 0:
-            self._since = now
-        self._held = size
-        if self._patience is not None and now - self._since >= self._patience:
-            self._protocol.loop.call_soon(self._drop_stuck)  # not here, perhaps in the stream's own task
-        elif self._timer is None:
-            self._timer = self._protocol.loop.call_later(self._delay, self._look_again)
-            self._delay = min(2 * self._delay, _DELAYS[1])
-        return True
+    def _has_unsent(self) -> bool:
+        """Then it is looked at again, and not for ever."""
+        return not self._cycle.disconnected and self._unsent.watch(self._settle, self._drop_stuck)
 
     def _drop_stuck(self) -> None:
-        if not self._is_attached and self._transport.get_write_buffer_size() != 0:  # neither has changed meanwhile
+        if not self._is_attached:  # it may have become so meanwhile
             self.released("stuck", b"")
-
-    def _look_again(self) -> None:
-        self._timer = None
-        self._settle()
 
     def _abort(self) -> None:
         self._cycle.disconnected = True  # or the server complains of each part that a closed transport gets
@@ -236,7 +222,5 @@ class Offer:
             return
         sender.offer = None
         self._expected.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._unsent.forget()
         self._protocol.sse_release(self)

@@ -102,7 +102,7 @@ class Session:
         handoff = self._handoff = handoff_of(self._scope)
         if handoff is None:
             return
-        handoff.stream = self
+        handoff.streams += (self,)
         handoff.had_stream = True
         if handoff.is_ending:
             self.subscription.finish()
@@ -181,7 +181,7 @@ class Session:
         if self.offer is not None:
             self.offer.take_back()
         if self._handoff is not None:
-            self._handoff.stream = None
+            self._handoff.streams = tuple(other for other in self._handoff.streams if other is not self)
         if self._paging is not None:
             self._paging.leave()
         self.subscription.close()

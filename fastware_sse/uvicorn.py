@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 import uvicorn.protocols.http.h11_impl as h11_impl
 
-from ._core import Wrapper
+from ._core import Handoff, Wrapper
 
 if TYPE_CHECKING:
     from ._direct import Offer
@@ -60,7 +60,7 @@ class _Direct:
         )
 
     def data_received(self, data: bytes) -> None:
-        if self.sse_owner is None:
+        if self.sse_owner is None and not self._sse_stash:
             super().data_received(data)  # type: ignore[misc]
             return
         self._sse_stash += data
@@ -120,16 +120,23 @@ class _Direct:
         handoff, cycle = self._sse_wrapper.current, self._sse_cycle
         if handoff is None:
             return
-        if handoff.had_stream:  # whose last bytes may wait for a client that reads nothing
-            self.loop.call_later(_PATIENCE, self._sse_kill)
+        self._sse_expect_end(handoff)
         if cycle is None:
             return
         handoff.is_ending = True
         cycle.keep_alive = False
-        if handoff.stream is not None:
-            self.loop.call_soon(handoff.stream.stop)  # not here, in a task of the server's
+        for stream in handoff.streams:
+            self.loop.call_soon(stream.stop)  # not here, in a task of the server's
 
-    def _sse_kill(self) -> None:
+    def _sse_expect_end(self, handoff: Handoff) -> None:
+        """The last bytes of a stream may wait for a client that reads nothing. One may also begin only now."""
+        self.loop.call_later(_PATIENCE, self._sse_kill if handoff.had_stream else self._sse_look_again, handoff)
+
+    def _sse_look_again(self, handoff: Handoff) -> None:
+        if self in self.connections:
+            self._sse_expect_end(handoff)
+
+    def _sse_kill(self, _: Handoff) -> None:
         if self in self.connections:
             self.transport.abort()
 
@@ -162,5 +169,5 @@ Protocol = (
 
 
 def run(app: Any, **options: Any) -> None:
-    """uvicorn.run() with Protocol."""
+    """uvicorn.run() with Protocol. `options` as there, but for `http`."""
     uvicorn.run(app, http="fastware_sse.uvicorn:Protocol", **options)

@@ -543,10 +543,11 @@ async def test_the_server_stops(broadcaster: Broadcaster) -> None:
     broadcaster = permissive(on_disconnect=lambda client: told.append(client.reason))
     connection = await attached(broadcaster)
     handoff = connection.protocol.wrapper.current
-    asyncio.get_running_loop().call_soon(handoff.stream.stop)
+    [stream] = handoff.streams
+    asyncio.get_running_loop().call_soon(stream.stop)
     await asyncio.wait_for(connection.task, 5)
     assert told == ["shutdown"] and connection.cycle.response_complete
-    assert handoff.stream is None
+    assert handoff.streams == ()
 
 
 async def test_a_stream_that_begins_while_the_server_stops_ends_at_once(broadcaster: Broadcaster) -> None:

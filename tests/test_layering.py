@@ -118,6 +118,7 @@ PYTHON_RUNGS = [
     "_relay",
     "_age",
     "_seldom",
+    "_unsent",
     "_direct",
     "_paging",
     "_client",

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define READY_CLIENTS 64
+#define EXPIRE_BYTES (4u << 20)
 
 static void link_init(struct fw_link *link)
 {
@@ -357,15 +358,33 @@ void fw_fanout_beat(struct fw_fanout *fanout)
     fanout->is_beating = true;
 }
 
+/* Fills the socket of a laggard. Returns how many bytes it took, about `most` at most.
+ *
+ * The epoll tells of room only once a third of the send buffer is free. So this is how one who reads little is told from
+ * one who reads nothing; and once it is full, the latter shows for certain. */
+static size_t fill_up(struct fw_fanout *fanout, struct fw_direct *client, size_t most, double now)
+{
+    size_t filled = 0, sent;
+    do
+        filled += sent = fw_laggard_step(fanout, client, now);
+    while (sent != 0 && filled < most && client->state == FW_DIRECT_LAGGING);
+    return filled;
+}
+
 void fw_fanout_expire(struct fw_fanout *fanout, double now)
 {
+    size_t most = EXPIRE_BYTES;
     if (fanout->epoll < 0)
         return;
-    for (struct fw_link *link = fanout->lagging.next, *next; link != &fanout->lagging; link = next) {
+    for (struct fw_link *link = fanout->lagging.next, *next; link != &fanout->lagging && most != 0; link = next) {
         struct fw_direct *client = fw_direct_of(link);
         next = link->next;
-        if (client->window != NULL && client->patience != 0 && now - client->since >= client->patience)
+        if (client->patience == 0 || now - client->since < client->patience)
+            continue;
+        size_t filled = fill_up(fanout, client, most, now);
+        if (filled == 0 && client->state == FW_DIRECT_LAGGING)
             fw_laggard_note(fanout, client, FW_NOTE_STUCK);
+        most -= filled < most ? filled : most;
     }
 }
 

@@ -71,7 +71,8 @@ void fw_fanout_ready(struct fw_fanout *fanout, double now);
 /* The next pass sends the group a heartbeat comment, unless there are events by then. Laggards need none. */
 void fw_fanout_beat(struct fw_fanout *fanout);
 
-/* Notes the laggards whose sockets took nothing for their patience. */
+/* Notes the laggards whose sockets took nothing for their patience, and take nothing now. Those that do take something are
+ * filled up, with about 4 MiB in all; to be called again and again, as the rest has its turn then. */
 void fw_fanout_expire(struct fw_fanout *fanout, double now);
 
 /* Pops a client that has a note, or NULL. The fan-out does nothing more for it; the owner detaches it. */

@@ -299,7 +299,7 @@ PyDoc_STRVAR(
     "stats($self, /)\n"
     "--\n\n"
     "Return a snapshot as a dict of int. Cheap, from any thread.\n\n"
-    "connected: clients now, as client_count; direct: those among them to whose sockets C writes itself; total:\n"
+    "connected: clients now, as client_count; direct: those to whose sockets C writes itself; total:\n"
     "streams that ever began, those among them that resumed, and those that could not (gaps_), by reason; pruned:\n"
     "clients that could not keep up, by what had no more room. Queues in _clients count as connected, and nowhere\n"
     "else.\n"

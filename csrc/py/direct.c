@@ -5,6 +5,7 @@
 #ifdef FW_HAS_FANOUT
 
 #include "core/status.h"
+#include "py/heartbeat.h"
 #include "py/parked.h"
 #include "py/schedule.h"
 #include "py/turn.h"
@@ -53,6 +54,15 @@ static bool later(Bridge *bridge, double seconds, PyMethodDef *callback)
     return handle != NULL;
 }
 
+/* The same for a timer of which `is_set`, of the fan-out, tells whether it is set. */
+static void set_timer(Bridge *bridge, bool *is_set, double seconds, PyMethodDef *callback)
+{
+    struct Direct *direct = bridge->direct;
+    *is_set = true; /* before the call, which may run anything, also the end of the fan-out */
+    if (!later(bridge, seconds, callback) && bridge->direct == direct)
+        *is_set = false;
+}
+
 /* Sets the timers that are needed now. */
 static void set_timers(Bridge *bridge)
 {
@@ -60,9 +70,9 @@ static void set_timers(Bridge *bridge)
     if (direct == NULL || bridge->attached.first == NULL)
         return;
     if (!direct->watches && fw_fanout_laggards(direct->fanout) != 0)
-        direct->watches = later(bridge, WATCH, &watch_def);
-    if (bridge->interval != 0 && !direct->beats && bridge->direct == direct)
-        direct->beats = later(bridge, bridge->interval, &beat_def);
+        set_timer(bridge, &direct->watches, WATCH, &watch_def);
+    if (bridge->direct == direct && bridge->interval != 0 && !direct->beats)
+        set_timer(bridge, &direct->beats, bridge->interval, &beat_def);
 }
 
 /* Lets a slice run in the next turn, or after what is left of the gap. */
@@ -120,10 +130,13 @@ PyObject *direct_detach(Client *client)
         parked_unlink(client);
         /* The parked ones are in the order of the log, which this one need not fit. */
         bool is_ready = fw_hub_ready(bridge->hub, &client->reader);
+        client->deadline = fw_now() + bridge->interval;
         parked_link(is_ready ? &bridge->resting : &bridge->parked, client);
         Py_DECREF(client->waiter);
         if (is_ready)
             turn_sweep(bridge);
+        if (heartbeat_arm(bridge) < 0)
+            PyErr_WriteUnraisable((PyObject *)bridge);
     }
     release(attached);
     return rest;
@@ -264,7 +277,7 @@ static PyObject *direct_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
         Py_RETURN_NONE;
     double left = fw_fanout_sent(direct->fanout) + bridge->interval - fw_now();
     if (left > TIMER_SLACK) { /* there were events meanwhile */
-        direct->beats = later(bridge, left, &beat_def);
+        set_timer(bridge, &direct->beats, left, &beat_def);
         Py_RETURN_NONE;
     }
     fw_fanout_beat(direct->fanout);
@@ -320,16 +333,17 @@ int direct_attach(Client *client, int fd, bool chunked, double patience, PyObjec
     Bridge *bridge = client->bridge;
     if (bridge == NULL || client->waits_in != &bridge->parked)
         return 0;
-    if (bridge->direct == NULL && start(bridge) < 0)
-        return -1;
+    Py_INCREF(bridge); /* the loop's add_reader() may run anything, also the end of this client */
+    int status = bridge->direct == NULL ? start(bridge) : 0;
+    bool is_still_parked = status == 0 && client->bridge == bridge && client->waits_in == &bridge->parked;
+    bool is_possible = is_still_parked && bridge->direct != NULL;
+    Py_DECREF(bridge); /* the client has it, if that is possible */
+    if (!is_possible)
+        return status;
     struct Attached *attached = PyMem_Calloc(1, sizeof *attached);
     if (attached == NULL) {
         PyErr_NoMemory();
         return -1;
-    }
-    if (client->bridge != bridge || client->waits_in != &bridge->parked) { /* a collection ran in between */
-        PyMem_Free(attached);
-        return 0;
     }
     fw_fanout_attach(bridge->direct->fanout, &attached->direct, &client->reader, fd, chunked, patience, fw_now());
     attached->client = client;

@@ -7,8 +7,8 @@
 typedef struct {
     PyObject_HEAD
     vectorcallfunc call;
-    PyObject *send;     /* the server's */
-    PyObject *protocol; /* NULL once the connection is lost */
+    PyObject *send; /* the server's */
+    PyObject *protocol;
     PyObject *handoff;
     PyObject *start; /* the first message; NULL before it, None once it has been looked at */
     PyObject *offer; /* or NULL, or None */
@@ -17,7 +17,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     Sender *sender; /* not owned; NULL once it has gone */
-    PyObject *stream;
+    PyObject *streams;
     char had_stream;
     char is_ending;
 } Handoff;
@@ -39,7 +39,7 @@ static PyObject *handoff_new(fw_state *state)
     if (self == NULL)
         return NULL;
     self->sender = NULL;
-    self->stream = NULL;
+    self->streams = PyTuple_New(0); /* always the same one */
     self->had_stream = self->is_ending = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
@@ -54,13 +54,13 @@ static PyObject *get_sender(PyObject *op, void *Py_UNUSED(closure))
 static int handoff_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((Handoff *)op)->stream);
+    Py_VISIT(((Handoff *)op)->streams);
     return 0;
 }
 
 static int handoff_clear(PyObject *op)
 {
-    Py_CLEAR(((Handoff *)op)->stream);
+    Py_CLEAR(((Handoff *)op)->streams);
     return 0;
 }
 
@@ -75,10 +75,22 @@ static void dealloc(PyObject *op)
 }
 
 static PyMemberDef handoff_members[] = {
-    {"stream", T_OBJECT, offsetof(Handoff, stream), 0, "Of the request, once it has begun."},
+    {"streams", T_OBJECT, offsetof(Handoff, streams), 0, "A tuple of those of the request that have begun."},
     {"had_stream", T_BOOL, offsetof(Handoff, had_stream), 0, "Whether one has begun."},
     {"is_ending", T_BOOL, offsetof(Handoff, is_ending), 0, "Whether the server stops."},
     {NULL, 0, 0, 0, NULL},
+};
+
+/* Whoever copies a scope means the same connection. */
+static PyObject *handoff_copy(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return Py_NewRef(op);
+}
+
+static PyMethodDef handoff_methods[] = {
+    {"__copy__", handoff_copy, METH_NOARGS, NULL},
+    {"__deepcopy__", handoff_copy, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef handoff_getset[] = {
@@ -91,6 +103,7 @@ static PyType_Slot handoff_slots[] = {
     {Py_tp_traverse, handoff_traverse},
     {Py_tp_clear, handoff_clear},
     {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, handoff_methods},
     {Py_tp_members, handoff_members},
     {Py_tp_getset, handoff_getset},
     {0, NULL},
@@ -108,12 +121,15 @@ PyType_Spec handoff_spec = {
 static PyObject *sender_call(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Sender *self = (Sender *)op;
-    if (self->start == NULL && PyVectorcall_NARGS(nargsf) != 0)
+    bool is_named = kwnames != NULL && PyTuple_GET_SIZE(kwnames) != 0; /* send(message=...): stored behind the others */
+    if (self->start == NULL && (is_named || PyVectorcall_NARGS(nargsf) != 0))
         self->start = Py_NewRef(args[0]);
-    if (self->offer != NULL && self->offer != Py_None)
-        return PyObject_CallMethodObjArgs(self->offer, fw_state_of_type(Py_TYPE(op))->name_send,
-                                          PyVectorcall_NARGS(nargsf) == 1 ? args[0] : Py_None, NULL);
-    return PyObject_Vectorcall(self->send, args, nargsf, kwnames);
+    if (self->offer == NULL || self->offer == Py_None)
+        return PyObject_Vectorcall(self->send, args, nargsf, kwnames);
+    PyObject *send = PyObject_GetAttr(self->offer, fw_state_of_type(Py_TYPE(op))->name_send);
+    PyObject *result = send != NULL ? PyObject_Vectorcall(send, args, nargsf, kwnames) : NULL;
+    Py_XDECREF(send);
+    return result;
 }
 
 static PyObject *sender_new(fw_state *state, PyObject *protocol, PyObject *send, PyObject *handoff)

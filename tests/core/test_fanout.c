@@ -570,6 +570,30 @@ static void a_socket_that_waits_for_us_is_not_stuck(void)
     close_both(hub, fanout);
 }
 
+/* What it was given before is in the socket, which takes no more; the epoll has not told of any room since. */
+static void a_socket_that_is_full_between_two_windows_is_stuck(void)
+{
+    struct fw_hub *hub = open_hub(0, 0);
+    struct fw_fanout *fanout = open_fanout(hub);
+    fw_hub_join(hub, &crowd[0].reader, 1);
+    attach(fanout, &crowd[0], true, 5, 0);
+    stuff(&crowd[0]);
+    put(hub, 50);
+    run(hub, fanout, 0);
+    put(hub, 50);
+    unstuff(&crowd[0]);
+    fw_fanout_ready(fanout, 1);
+    CHECK(crowd[0].direct.window == NULL);
+    stuff(&crowd[0]);
+    fw_fanout_expire(fanout, 5.9);
+    CHECK(fw_fanout_note(fanout) == NULL);
+    fw_fanout_expire(fanout, 6);
+    CHECK(fw_fanout_note(fanout) == &crowd[0].direct && crowd[0].direct.note == FW_NOTE_STUCK);
+    unstuff(&crowd[0]);
+    go(hub, fanout, &crowd[0]);
+    close_both(hub, fanout);
+}
+
 static void a_broken_socket_is_noted(void)
 {
     struct fw_hub *hub = open_hub(LAG, 0);
@@ -1105,6 +1129,7 @@ int main(void)
     RUN(a_broken_group_is_mended_without_members);
     RUN(a_socket_that_takes_nothing_is_noted);
     RUN(a_socket_that_waits_for_us_is_not_stuck);
+    RUN(a_socket_that_is_full_between_two_windows_is_stuck);
     RUN(a_broken_socket_is_noted);
     RUN(closing_ends_each_client_behind_its_last_event);
     RUN(the_end_of_many_is_bounded_too);

@@ -6,18 +6,24 @@ In the test's own process, so that these run on every Python, and under AddressS
 import asyncio
 import concurrent.futures
 import contextlib
+import copy
 import logging
+import re
 import resource
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from client import Connection, ProtocolError, Response, Wire, raw_answer
-from hub import OPENING, frame, numbers, saw
-from in_process import PAIRS, Site, pong, serving
+from client import Connection, ProtocolError, Response, Wire, connect_without_reading, raw_answer
+from hub import OPENING, found, frame, numbers, saw
+from in_process import PAIRS, Site, pong, serving, until
+from test_paging import id_of, paged, position
 
 from fastware_sse import Broadcaster
+from fastware_sse.asgi import EventStream
+from fastware_sse.backplane import Entry
 
 PING = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 GET = PING.replace(b"/ping", b"/")
@@ -137,6 +143,38 @@ async def test_a_request_that_is_pipelined_is_answered_after_the_stream(loop: st
         assert numbers(stream.body) == range(1)
         for answer in answers:
             assert (await answer.end()).body == b"pong"
+        await leave(stream)
+        await site.nothing_is_left()
+
+
+@each_pair
+async def test_requests_keep_their_order_at_the_end_of_a_stream(loop: str, http: str) -> None:
+    """One has come before it, and one comes in the turn of the event loop in which it ends."""
+    ends, goes_on = threading.Event(), threading.Event()
+    paths: list[str] = []
+    with serving(loop, http) as site:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            paths.append(scope["path"])
+            if scope["path"] == "/":
+                await site.stream(scope, receive, send)
+            else:
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+                await send({"type": "http.response.body"})
+
+        site.app = app
+        site.broadcaster = Broadcaster(strict=False, on_disconnect=lambda client: ends.set() or goes_on.wait(10))
+        [stream] = await site.open()
+        await site.until(direct=1)
+        answers = [stream.connection.send("GET", "/first")]
+        await site.ping()  # by then it has seen it
+        site.broadcaster.close()
+        await asyncio.to_thread(ends.wait, 10)
+        answers.append(stream.connection.send("GET", "/second"))
+        goes_on.set()
+        for answer in answers:
+            await answer.end()
+        assert paths == ["/", "/first", "/second"]
         await leave(stream)
         await site.nothing_is_left()
 
@@ -584,6 +622,93 @@ async def test_a_process_without_descriptors_serves_as_it_always_did(loop: str, 
         await site.nothing_is_left()
 
 
+@each_pair
+async def test_a_message_that_is_refused_leaves_the_stream_as_it_was(loop: str, http: str) -> None:
+    sends: list[Any] = []
+    with serving(loop, http) as site:
+        site.broadcaster = Broadcaster(strict=False, heartbeat_interval=0.1)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            sends.append((asyncio.get_running_loop(), send))
+            await site.stream(scope, receive, send)
+
+        site.app = app
+        [stream] = await site.open()
+        await site.until(direct=1)
+        there, send = sends[0]
+        refused = asyncio.run_coroutine_threadsafe(send({"type": "http.response.trailers", "headers": []}), there)
+        with pytest.raises(RuntimeError):
+            await asyncio.wrap_future(refused)
+        await site.until(direct=1)
+        beats = stream.body.count(b": heartbeat")
+        await stream.until(lambda: stream.body.count(b": heartbeat") > beats + 2)
+        await leave(stream)
+        await site.nothing_is_left()
+
+
+@each_pair
+async def test_an_app_that_names_the_message_and_copies_the_scope(loop: str, http: str) -> None:
+    with serving(loop, http) as site:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def by_name(message: Any) -> None:
+                await send(message=message)
+
+            await site.stream(copy.deepcopy(scope), receive, by_name)
+
+        site.app = app
+        [stream] = await site.open()
+        await site.until(direct=1)
+        site.broadcast(0)
+        await saw([stream], "0")
+        await leave(stream)
+        await site.nothing_is_left()
+
+
+@each_pair
+async def test_a_stream_behind_a_response_that_is_complete(loop: str, http: str) -> None:
+    """As in a task that a framework runs after it: nothing of it goes to the connection, which is free."""
+    with serving(loop, http) as site:
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def never() -> Any:
+                await asyncio.get_running_loop().create_future()
+
+            async def to_nobody(message: Any) -> None: ...
+
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body"})
+            await site.stream(scope, never, to_nobody)
+
+        site.app = app
+        connection = await site.connect()
+        await connection.send("GET", "/").end()
+        await site.until(connected=1, direct=0)
+        await pong(connection)
+        connection.close()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_what_the_pages_have_brought_comes_once(loop: str) -> None:
+    """The server is ahead of this process, so a client waits here for events only to pass over them."""
+    with serving(loop, "httptools") as site:
+        site.broadcaster, archive = paged()
+        archive.meet(10)
+        archive.entries = [
+            Entry(position(number), "message", b"%d%b" % (number, b"." * 1_500_000)) for number in range(1, 15)
+        ]
+        stream = (await connect_without_reading(site.port)).send("GET", "/", headers=f"Last-Event-ID: {id_of(2)}\r\n")
+        await site.until(connected=1)
+        stream.connection.read_on()
+        await stream.until(found(stream, b"data: 14."))
+        site.broadcaster._deliver([Entry(position(number), "message", b"%d." % number) for number in range(11, 17)])
+        await stream.until(found(stream, b"data: 16."))
+        assert [int(number) for number in re.findall(rb"data: (\d+)", stream.body)] == [*range(3, 17)]
+        await site.until(direct=1)
+        await leave(stream)
+        await site.nothing_is_left()
+
+
 # The end of the server.
 
 
@@ -603,6 +728,55 @@ async def test_a_server_that_stops_ends_its_streams(loop: str, http: str, gracef
             stream.connection.close()
         await stopped
         await site.nothing_is_left()
+
+
+@each_pair
+async def test_a_server_that_stops_ends_both_streams_of_a_response(loop: str, http: str) -> None:
+    told: list[tuple[str, str | None]] = []
+    first, second = (
+        Broadcaster(strict=False, on_disconnect=lambda client, name=name: told.append((name, client.reason)))
+        for name in ("first", "second")
+    )
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def parts(message: Any) -> None:
+            if message.get("body"):
+                await send(message)
+
+        other = asyncio.create_task(EventStream(second)(scope, receive, parts))
+        await EventStream(first)(scope, receive, send)
+        await other
+
+    with serving(loop, http) as site:
+        site.app, site.broadcaster = app, first
+        [stream] = await site.open()
+        await until(lambda: second.client_count == 1)
+        await asyncio.to_thread(site.stop, 3)
+        await stream.end()
+        assert sorted(told) == [("first", "shutdown"), ("second", "shutdown")]
+        await leave(stream)
+
+
+@each_pair
+async def test_a_server_that_stops_waits_for_no_stream_that_begins_then(loop: str, http: str) -> None:
+    """Its client reads nothing."""
+    begins, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        here.call_soon_threadsafe(begins.set)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(goes_on.wait(), here))
+        await EventStream(site.broadcaster, initial=[("message", "." * 8_000_000)])(scope, receive, send)
+
+    here = asyncio.get_running_loop()
+    with serving(loop, http) as site:
+        site.app = app
+        stuck = (await connect_without_reading(site.port)).send("GET", "/")
+        await begins.wait()
+        stopped = asyncio.create_task(asyncio.to_thread(site.stop, 8))
+        await until(lambda: not site.server.servers[0].is_serving())  # it stops, and has told the connections
+        goes_on.set()
+        await stopped
+        await leave(stuck)
 
 
 @each_pair

@@ -106,3 +106,27 @@ async def test_one_in_a_hundred_has_stopped_for_good(loop: str, http: str) -> No
         for stream in stopped:
             stream.connection.close()
         await site.nothing_is_left()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("reason", ["send_timeout", "pruned"])
+async def test_one_that_stops_after_a_while_is_closed(loop: str, reason: str) -> None:
+    """Its socket has room, though too little for the kernel to tell of it, and all that it was given has gone there."""
+    reasons: list[str | None] = []
+    with serving(loop, "httptools") as site, socket.socket() as raw:
+        limit = 0 if reason == "send_timeout" else 400
+        site.broadcaster = Broadcaster(limit, strict=False, on_disconnect=lambda client: reasons.append(client.reason))
+        site.options = {"send_timeout": 0.5}
+        raw.connect(("127.0.0.1", site.port))
+        raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await site.until(direct=1)
+        for _ in range(600):  # more than the kernel keeps
+            site.broadcast("." * 20_000)
+            await asyncio.sleep(0)
+        left = 1_500_000
+        while left > 0:
+            left -= len(await asyncio.to_thread(raw.recv, 65_536))
+        for _ in range(limit + 1):
+            site.broadcast(".")
+        await until(lambda: reasons == [reason], lambda: reasons)
+        await site.nothing_is_left()
