@@ -19,6 +19,7 @@ from .backplane import PAGE_BYTES, BackplaneError
 
 _HEARTBEAT = 1.0  # seconds of silence after which the server says that a consumer lives
 _UNUSED = 10.0  # seconds after which the server forgets a consumer that nobody reads
+_PARTING = 0.5  # seconds for its answer that it has forgotten one: who is cancelled may have no more
 _FULL = "Message Size Exceeds MaxBytes"
 
 Found: TypeAlias = tuple[int, Msg]
@@ -47,9 +48,8 @@ async def read(connection: Connection, stream: str, sequence: int, number: int) 
     """At most so many messages from there on, about PAGE_BYTES of them, but one at least; and whether the stream ends
     behind them, as far as the consumer's server knows."""
     client = connection.client
-    manager = client.jsm(timeout=PATIENCE)
     name = f"fastware_sse_{secrets.token_hex(8)}"
-    pending = (await manager.add_consumer(stream, _config(sequence, name=name))).num_pending or 0
+    pending = (await client.jsm(timeout=PATIENCE).add_consumer(stream, _config(sequence, name=name))).num_pending or 0
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
     found: list[Found] = []
     try:
@@ -59,7 +59,7 @@ async def read(connection: Connection, stream: str, sequence: int, number: int) 
                 found = await _pulled(client, subject, 1)
     finally:
         with suppress(Error):
-            await manager.delete_consumer(stream, name)
+            await client.jsm(timeout=_PARTING).delete_consumer(stream, name)
     return found, pending <= len(found)
 
 

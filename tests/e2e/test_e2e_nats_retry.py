@@ -11,7 +11,7 @@ from nats.js.api import StreamConfig
 from test_e2e_engines import Follower, items, numbers
 from test_e2e_nats import direct, opened
 
-from fastware_sse import _nats_connection, _nats_publisher, _nats_server
+from fastware_sse import _nats_connection, _nats_publisher, _nats_reading, _nats_server
 from fastware_sse.backplane import BackplaneError
 
 pytestmark = pytest.mark.e2e
@@ -106,3 +106,26 @@ async def test_a_retry_that_could_come_behind_the_window_looks_first(window: flo
         with pytest.raises(TimeoutError):
             await publisher.publish(Silent(), settings, items(1, 2))
     assert publisher.looks == looks
+
+
+async def test_who_is_cancelled_while_it_reads_back_does_not_wait_for_the_server(
+    server: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """close() has little time left by then."""
+    is_reading = asyncio.Event()
+
+    async def pulled(*_: object, **__: object) -> None:
+        server.freeze()
+        is_reading.set()
+        await asyncio.get_running_loop().create_future()
+
+    async with opened(server.url) as (stream, _, _):
+        await stream.publish("aa", items(1, 1))
+        connection = await stream._share.server.connected()
+        monkeypatch.setattr(_nats_reading, "_pulled", pulled)
+        task = asyncio.create_task(_nats_reading.read(connection, "news", 1, 9))
+        await is_reading.wait()
+        task.cancel()
+        async with asyncio.timeout(1):
+            await asyncio.wait([task])
+        server.thaw()
