@@ -130,7 +130,7 @@ class RedisStream(Backplane):
         arguments: list[object] = [self.maxlen, self._remembered, publisher]
         for item in batch:
             if len(item.data) > _LARGEST:
-                raise EntryTooLarge(f"Redis takes {_LARGEST:,} bytes, not {len(item.data):,}", item.counter)
+                raise EntryTooLarge(f"with Redis {_LARGEST:,} bytes are the most, not {len(item.data):,}", item.counter)
             arguments += item
         async with server.asked(self.key):
             done = await server.publish([self.key, _counter_key(self.key, publisher)], arguments)

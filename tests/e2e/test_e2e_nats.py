@@ -20,7 +20,9 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 from servers import reserve_port
 from test_e2e_engines import Follower, items, numbers
 
-from fastware_sse.backplane import BackplaneError, BackplaneRefused, EntryTooLarge, Item, PositionLost
+from fastware_sse import _nats_publisher
+from fastware_sse import nats as engine
+from fastware_sse.backplane import BackplaneError, BackplaneRefused, EntryTooLarge, Item, Page, PositionLost
 from fastware_sse.nats import JetStream
 
 pytestmark = pytest.mark.e2e
@@ -326,6 +328,47 @@ async def test_a_message_deleted_by_hand_is_no_gap(server: Engine) -> None:
         assert await follower.has(4) == ["1", "2", "4", "5"]
         assert (await stream.page(epoch, start, 9)).entries == follower.entries
         await follower.stop()
+
+
+async def test_where_the_last_message_was_deleted_by_hand_the_stream_ends(server: Engine) -> None:
+    async with direct(server) as js, opened(server.url) as (stream, epoch, start):
+        await stream.publish("aa", items(1, 3))
+        page = await stream.page(epoch, start, 9)
+        await js.delete_msg("news", 3)
+        assert await stream.page(epoch, page.entries[1].position, 9) == Page([], True)
+
+
+async def test_a_consumer_that_lags_behind_is_not_believed(server: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cluster it may be on a server that has not got the last messages yet: as if the stream ended there."""
+
+    async def lags(*_: Any) -> tuple[list[Any], bool]:
+        return [], True
+
+    async with direct(server) as js:
+        await js.add_stream(StreamConfig("news", subjects=["news"], duplicate_window=0.1))
+        async with opened(server.url) as (stream, epoch, start):
+            await stream.publish("aa", items(1, 1))
+            connection = await stream._share.server.connected()
+
+            async def unanswered(*arguments: Any) -> int:
+                await type(connection).publish(connection, *arguments)
+                raise ConnectionError
+
+            monkeypatch.setattr(connection, "publish", unanswered)
+            with pytest.raises(BackplaneError):
+                await stream.publish("aa", items(2, 2))
+            await asyncio.sleep(0.3)  # the window
+            monkeypatch.undo()
+            for module in (engine, _nats_publisher):
+                monkeypatch.setattr(module, "read", lags)
+            with pytest.raises(BackplaneError, match="no messages behind 0 yet"):
+                await stream.page(epoch, start, 9)
+            assert await stream.page(epoch, await stream.last(), 9) == Page([], True)
+            with pytest.raises(BackplaneError, match="no messages behind 1 yet"):
+                await stream.publish("aa", items(2, 2))
+            monkeypatch.undo()
+            await stream.publish("aa", items(2, 3))
+            assert [entry.data for entry in (await stream.page(epoch, start, 9)).entries] == [b"1", b"2", b"3"]
 
 
 async def test_streams_of_a_server_share_a_connection(tmp_path: Path) -> None:
