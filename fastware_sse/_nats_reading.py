@@ -66,7 +66,9 @@ async def read(connection: Connection, stream: str, sequence: int, number: int) 
 def check_end(info: StreamInfo, sequence: int) -> None:
     """To be called where a consumer knows of nothing behind that message, with what the stream said of itself before.
     In a cluster the consumer may be on a server that lags behind. Raises BackplaneError then."""
-    if sequence < info.state.last_seq and not info.state.num_deleted:  # the last one may have been deleted by hand
+    state = info.state
+    is_last = max(sequence, state.first_seq - 1) >= state.last_seq
+    if not is_last and not state.num_deleted:  # the last one may have been deleted by hand
         raise BackplaneError(f"a server of the cluster has no messages behind {sequence} yet")
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from servers import UVICORN, running
 from support import permissive, run_python
 
 from fastware_sse import Broadcaster
+from fastware_sse.backplane import encoded
 from fastware_sse.nats import JetStream
 from fastware_sse.redis import RedisStream
 
@@ -119,6 +121,29 @@ async def test_a_foreign_and_a_poisoned_entry(door: Backdoor) -> None:
     await back.has("better")
     broadcaster.close()
     await door.close()
+
+
+async def test_redis_has_lost_an_entry_and_goes_on_around_it(tmp_path: Path) -> None:
+    """A failover to a machine whose clock is behind. A client that has seen the lost one must not miss what stands in
+    front of it; a node that has not seen it finds its id between two events of its log."""
+    with redis_server(tmp_path) as engine:
+        door = Redis(engine)
+        broadcaster = on(door, history=100)
+        client = await listener(broadcaster)
+        broadcaster.broadcast("message", "first")
+        await client.has("first")
+        at = int(time.time() * 1000) + 60_000
+        with redis.Redis.from_url(engine.url) as direct:
+            for place, text in ((at - 5, "in front"), (at + 5, "behind")):
+                direct.xadd("news", {"event": "message", "data": text, "from": "nobody 1"}, f"{place}-0")
+        await client.has("first", "in front", "behind")
+        epoch, _, _ = client.got.last_id.partition("-")
+        back = await listener(broadcaster, f"{epoch}-{encoded(at, 13)}{encoded(0, 13)}")
+        await until(lambda: back.got.gaps)
+        await back.has("first", "in front", "behind")
+        assert json.loads(back.got.gaps[0])["reason"] == "evicted"
+        broadcaster.close()
+        await door.close()
 
 
 async def test_a_hundred_thousand_events_while_the_server_is_away(door: Backdoor) -> None:

@@ -22,7 +22,7 @@ from test_e2e_engines import Follower, items, numbers
 
 from fastware_sse import _nats_publisher
 from fastware_sse import nats as engine
-from fastware_sse.backplane import BackplaneError, BackplaneRefused, EntryTooLarge, Item, Page, PositionLost
+from fastware_sse.backplane import BackplaneError, BackplaneRefused, EntryTooLarge, Item, Page, PositionLost, encoded
 from fastware_sse.nats import JetStream
 
 pytestmark = pytest.mark.e2e
@@ -366,9 +366,13 @@ async def test_a_consumer_that_lags_behind_is_not_believed(server: Engine, monke
             assert await stream.page(epoch, await stream.last(), 9) == Page([], True)
             with pytest.raises(BackplaneError, match="no messages behind 1 yet"):
                 await stream.publish("aa", items(2, 2))
+            await js.purge_stream("news", keep=1)
+            with pytest.raises(BackplaneError, match="no messages behind 1 yet"):
+                await stream.publish("aa", items(2, 2))
+            await js.purge_stream("news")  # now it does end there
+            await stream.publish("aa", items(3, 4))
             monkeypatch.undo()
-            await stream.publish("aa", items(2, 3))
-            assert [entry.data for entry in (await stream.page(epoch, start, 9)).entries] == [b"1", b"2", b"3"]
+            assert [entry.data for entry in (await stream.page(epoch, encoded(2, 13), 9)).entries] == [b"3", b"4"]
 
 
 async def test_streams_of_a_server_share_a_connection(tmp_path: Path) -> None:
