@@ -70,7 +70,7 @@ class JetStream(Backplane):
         self._settings = Settings(stream, "", stream, _WINDOW, None, None)
         self._is_compared = False
         self._publishers: dict[str, Publisher] = {}
-        self._seen = ("", "")  # the position of the last entry read, and when it was stored
+        self._seen = ("", "", "")  # the epoch and position of the last entry read, and when it was stored
 
     def __repr__(self) -> str:
         return f"JetStream({self._address.name!r}, {self.stream!r})"
@@ -177,7 +177,7 @@ class JetStream(Backplane):
                         position = _position(last)
                         if entries:
                             entry, each = entries[-1]
-                            self._seen = entry.position, stored_at(each)
+                            self._seen = epoch, entry.position, stored_at(each)
                             yield [entry for entry, _ in entries]
 
     def _compare(self) -> None:
@@ -190,8 +190,8 @@ class JetStream(Backplane):
     async def _recognize(self, epoch: str, position: str, found: Found) -> None:
         """A server that has lost the end of the stream gives its numbers out again, perhaps beyond what we have seen:
         then another message stands where we were, and the stream is given another epoch."""
-        seen, self._seen = self._seen, (position, stored_at(found))
-        if seen[0] == position and seen != self._seen:
+        seen, self._seen = self._seen, (epoch, position, stored_at(found))
+        if seen[:2] == (epoch, position) and seen != self._seen:
             await self.renewed(epoch)
             raise PositionLost(f"the stream {self.stream!r} has lost its end")
 
