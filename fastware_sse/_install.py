@@ -6,6 +6,7 @@ import gc
 import sys
 import warnings
 
+from ._extra import extra
 from .broadcaster import Broadcaster, sse_route
 
 
@@ -17,8 +18,9 @@ def install() -> None:
 
     Raises ImportError if fastware is not installed.
     """
-    import fastware
-    import fastware.sse
+    with extra("fastware"):
+        import fastware
+        import fastware.sse
 
     original: type = fastware.sse.Broadcaster
     original_route: object = fastware.sse.sse_route

@@ -12,10 +12,12 @@ import logging
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-import uvicorn.protocols.http.h11_impl as h11_impl
-
 from ._core import Handoff, Wrapper
+from ._extra import extra
+
+with extra("uvicorn"):
+    import uvicorn
+    import uvicorn.protocols.http.h11_impl as h11_impl
 
 if TYPE_CHECKING:
     from ._direct import Offer

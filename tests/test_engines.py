@@ -1,9 +1,11 @@
-"""The engines of a backplane, without a server: what they need, and what they say where it is missing."""
+"""What the extras bring, and what is said where it is missing; the engines of a backplane, without a server."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +38,33 @@ COMMAND = "from fastware_sse.cli import main; main([{!r}, {!r}, 'news'{}])"
         ("nats", "nats", "import fastware_sse.nats"),
         ("nats", "nats", COMMAND.format("publish", "nats://h", ", 'e', 'd'")),
         ("nkeys", "nats", CREDENTIALS),
+        ("uvicorn", "uvicorn", "import fastware_sse.uvicorn"),
+        ("fastware", "fastware", "import fastware_sse; fastware_sse.install()"),
     ],
 )
-def test_a_missing_client_library_is_an_error_that_says_what_to_install(missing: str, name: str, code: str) -> None:
+def test_an_extra_that_is_missing_is_an_error_that_says_what_to_install(missing: str, name: str, code: str) -> None:
     command = [sys.executable, "-c", WITHOUT + code, missing]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60)
     last = run.stderr.splitlines()[-1]
     assert last.endswith(f"rror: No module named '{missing}': pip install 'fastware-sse[{name}]'")
     assert run.returncode == (2 if "main" in code else 1)
+
+
+def test_without_its_extension_the_package_says_where_it_was_imported_from(tmp_path: Path) -> None:
+    package = shutil.copytree(ROOT / "fastware_sse", tmp_path / "fastware_sse", ignore=shutil.ignore_patterns("*.so"))
+    command = [sys.executable, "-S", "-c", "import fastware_sse"]  # -S: else the editable install gives its own
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert f"ImportError: fastware_sse is not built in {package}: if this is a checkout's root" in run.stderr
+    assert "circular" not in run.stderr
+
+
+def test_an_extension_that_cannot_be_loaded_is_an_error_of_its_own(tmp_path: Path) -> None:
+    package = shutil.copytree(ROOT / "fastware_sse", tmp_path / "fastware_sse", ignore=shutil.ignore_patterns("*.so"))
+    (package / f"_core{EXTENSION_SUFFIXES[0]}").write_bytes(b"")
+    command = [sys.executable, "-c", "import fastware_sse"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and "_core" in run.stderr and "not built" not in run.stderr
 
 
 def test_the_tests_use_the_engines_with_what_their_extras_bring() -> None:

@@ -480,8 +480,7 @@ def test_publish_and_tail_on_the_command_line(server: Any) -> None:
     _, engine = server
     pair = engine.url, "news"
     subprocess.run(command("publish", *pair, "update", "first"), check=True, timeout=LIMIT)
-    width = 26 if engine.url.startswith("redis") else 13
-    tail = subprocess.Popen(command("tail", *pair, "--from", "a" * width), stdout=subprocess.PIPE, text=True)
+    tail = subprocess.Popen(command("tail", *pair, "--from", "start"), stdout=subprocess.PIPE, text=True)
     try:
         first = json.loads(tail.stdout.readline())
         assert (first["event"], first["data"]) == ("update", "first")
@@ -498,6 +497,23 @@ def test_publish_and_tail_on_the_command_line(server: Any) -> None:
     assert failed.returncode == 1
     assert "127.0.0.1" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_tail_ends_with_the_first_event_that_nobody_reads(server: Any) -> None:
+    _, engine = server
+    pair = engine.url, "news"
+    subprocess.run(command("publish", *pair, "update", ""), check=True, timeout=LIMIT)
+    tail = subprocess.Popen(
+        command("tail", *pair, "--from", "start"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        tail.stdout.readline()
+        tail.stdout.close()
+        subprocess.run(command("publish", *pair, "update", ""), check=True, timeout=LIMIT)
+        assert (tail.wait(LIMIT), tail.stderr.read()) == (1, "")
+    finally:
+        tail.kill()
+        tail.stderr.close()
 
 
 def test_tail_makes_no_stream(server: Any) -> None:
@@ -526,7 +542,7 @@ def test_tail_makes_no_stream(server: Any) -> None:
         (("publish", "redis://", "news", "update", ""), "names no host"),
         (("publish", "redis://localhost", "news", "a\nb", ""), "CR, LF or NUL"),
         (("tail", "nats://localhost", "a.b"), "name of a stream"),
-        (("tail", "nats://localhost", "news", "--from", "xyz"), "13 characters"),
+        (("tail", "nats://localhost", "news", "--from", "xyz"), "13 characters, a to z and 2 to 7; or start"),
     ],
 )
 def test_wrong_usage_of_the_commands(arguments: tuple[str, ...], text: str) -> None:
