@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from redis import exceptions
 from redis.asyncio import Redis
@@ -34,8 +34,9 @@ class Server:
         # A connection that nobody has used for long may be closed by now: that deserves a second try.
         self._publishing = _client(_pool(url, PATIENCE, 1))
         self.ranges = _client(_pool(url, PATIENCE, 1))
-        self._tailing = _client(_pool(url, PATIENCE + BLOCK, 0))
-        self.tail = Tail(self._tailing, self.ranges)
+        tailing = _client(_pool(url, PATIENCE + BLOCK, 0))
+        self._clients = self._publishing, self.ranges, tailing
+        self.tail = Tail(tailing, self.ranges)
         self.epoch = self.ranges.register_script(_redis_scripts.EPOCH)
         self.renew = self.ranges.register_script(_redis_scripts.RENEW)
         self.covers = self.ranges.register_script(_redis_scripts.COVERS)
@@ -45,38 +46,45 @@ class Server:
     async def close(self) -> None:
         self._kept.cancel()
         await self.tail.close()
-        for client in (self._publishing, self.ranges, self._tailing):
+        for client in self._clients:
             await client.aclose(close_connection_pool=True)
 
-    @contextmanager
-    def explained(self, key: str) -> Iterator[None]:
-        """Turns what the client library raises into what a Backplane raises."""
+    @asynccontextmanager
+    async def explained(self, key: str | None) -> AsyncIterator[None]:
+        """Turns what the client library raises into what a Backplane raises. No key: any of those that are followed."""
         try:
             yield
         except (exceptions.RedisError, OSError, TimeoutError) as error:
+            if _is_demoted(error):  # its name may lead to another server by now
+                for client in self._clients:
+                    await client.connection_pool.disconnect()
             raise _explanation(error, name_of(self.url), key) from error
 
     @asynccontextmanager
     async def asked(self, key: str) -> AsyncIterator[None]:
         """The same, around what has to be answered: also the wait for others that use the connection is bounded."""
-        with self.explained(key):
-            async with asyncio.timeout(PATIENCE):
-                yield
+        async with self.explained(key), asyncio.timeout(PATIENCE):
+            yield
 
 
 def _pool(url: str, patience: float, retries: int) -> Any:
-    """Of one connection."""
-    return BlockingConnectionPool.from_url(
-        url,
-        max_connections=1,
-        timeout=PATIENCE,
-        protocol=2,  # with lists where 3 has maps: less to make, and the same on every server
-        socket_timeout=patience,
-        socket_connect_timeout=PATIENCE,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), retries, (exceptions.ConnectionError,)),
-        retry_on_error=[exceptions.ConnectionError],
-    )
+    return BlockingConnectionPool.from_url(url, **_options(patience, retries))
+
+
+def _options(patience: float, retries: int) -> dict[str, Any]:
+    """Of a pool of one connection."""
+    return {
+        "max_connections": 1,
+        "timeout": PATIENCE,
+        "protocol": 2,  # with lists where 3 has maps: less to make, and the same on every server
+        "decode_responses": False,
+        "encoding": "utf-8",
+        "socket_timeout": patience,
+        "socket_connect_timeout": PATIENCE,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), retries, (exceptions.ConnectionError,)),
+        "retry_on_error": [exceptions.ConnectionError],
+    }
 
 
 def _client(pool: Any) -> Any:
@@ -103,6 +111,8 @@ def checked_url(url: str) -> str:
             raise ValueError(
                 "the path of a Redis URL is the number of a database; a / in a password must be percent-encoded"
             )
+    if chosen := _options(0, 0).keys() & parse_qs(parts.query, keep_blank_values=True).keys():
+        raise ValueError(f"the Redis URL has an option that cannot be chosen: {', '.join(sorted(chosen))}")
     try:
         pool: Any = ConnectionPool.from_url(url)
         pool.make_connection()
@@ -117,8 +127,16 @@ def name_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _explanation(error: Exception, server: str, key: str) -> BackplaneError:
+def _is_demoted(error: Exception) -> bool:
+    """Whether the server is a replica, perhaps since a moment ago."""
+    text = str(error)  # Redis 6 says it in the middle, if a script is refused
+    return isinstance(error, exceptions.ReadOnlyError) or "READONLY" in text or text.startswith("UNBLOCKED force")
+
+
+def _explanation(error: Exception, server: str, key: str | None) -> BackplaneError:
     text = str(error)
+    if _is_demoted(error):
+        return BackplaneError(f"{server} is a replica: {text}")
     if "[SSL" in text:  # what redis-py makes of an ssl.SSLError is an ordinary failure to connect
         return BackplaneRefused(f"{server}: no TLS connection: {text}")
     if isinstance(error, exceptions.BusyLoadingError):
@@ -127,6 +145,8 @@ def _explanation(error: Exception, server: str, key: str) -> BackplaneError:
         return BackplaneRefused(f"{server} refuses the user or the password: {text}")
     if isinstance(error, exceptions.OutOfMemoryError) or text.startswith("OOM"):
         return BackplaneRefused(f"{server} is out of memory (maxmemory): {text}")
+    if isinstance(error, exceptions.ResponseError) and key is None:
+        return BackplaneError(f"{server}: reading was refused: {text}")
     if "WRONGTYPE" in text:
         return BackplaneRefused(f"{server}: the key {key!r} holds something else than a stream")
     if isinstance(error, exceptions.ResponseError):

@@ -45,7 +45,8 @@ class RedisStream(Backplane):
     digits = 2 * _HALF
 
     def __init__(self, url: str, key: str, *, maxlen: int = 10_000) -> None:
-        """What redis-py takes may stand in the URL: rediss://user:password@host:6379/0?ssl_ca_certs=/path."""
+        """What redis-py takes may stand in the URL, rediss://user:password@host:6379/0?ssl_ca_certs=/path, but no timeouts,
+        retries, protocol or encoding."""
         self.url = checked_url(url)
         self.key = checked_name("key", key)
         self.maxlen = checked_maxlen(maxlen)
@@ -107,23 +108,23 @@ class RedisStream(Backplane):
 
     async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
         server, now = self._share.server, asyncio.get_running_loop().time
-        with server.explained(self.key):
-            async with aclosing(server.tail.follow(self.key.encode(), _id(position))) as following:
-                known = now()
-                async for found in following:
-                    # An entry that names the one before vouches for it. In all other cases the server is asked: what
-                    # is there now, after the read, was there at the read.
-                    # It is asked now and then in any case: epochs are renewed.
-                    if not _is_chain(found, _id(position)) or now() - known >= _CHECK:
-                        if not await self.covers(epoch, position):
-                            raise PositionLost(f"the stream {self.key!r} does not reach back to {position} any more")
-                        known = now()
-                    if found:
-                        entries = [entry for entry in map(_entry, found) if entry is not None]
-                        self.foreign += len(found) - len(entries)
-                        position = _position(found[-1][0])
-                        if entries:
-                            yield entries
+        following = server.tail.follow(self.key.encode(), _id(position))
+        async with server.explained(None), aclosing(following):
+            known = now()
+            async for found in following:
+                # An entry that names the one before vouches for it. In all other cases the server is asked: what
+                # is there now, after the read, was there at the read.
+                # It is asked now and then in any case: epochs are renewed.
+                if not _is_chain(found, _id(position)) or now() - known >= _CHECK:
+                    if not await self.covers(epoch, position):
+                        raise PositionLost(f"the stream {self.key!r} does not reach back to {position} any more")
+                    known = now()
+                if found:
+                    entries = [entry for entry in map(_entry, found) if entry is not None]
+                    self.foreign += len(found) - len(entries)
+                    position = _position(found[-1][0])
+                    if entries:
+                        yield entries
 
     async def publish(self, publisher: str, batch: Sequence[Item]) -> None:
         server = self._share.server

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -56,7 +57,10 @@ async def opened(url: str, key: str = "news", **options: Any) -> AsyncIterator[t
         ("redis://localhost:99999", "ort"),
         ("redis://localhost/news", "number of a database"),
         ("redis://localhost?nonsense=1", "nonsense"),
-        ("redis://localhost?socket_timeout=soon", "socket_timeout"),
+        ("redis://localhost?ssl_check_hostname=1&health_check_interval=soon", "health_check_interval"),
+        ("redis://localhost?protocol=3", "cannot be chosen: protocol"),
+        ("redis://localhost?decode_responses=True&encoding=", "cannot be chosen: decode_responses, encoding"),
+        ("redis://localhost?socket_timeout=1", "cannot be chosen: socket_timeout"),
         ("unix://", "path of a socket"),
     ],
 )
@@ -85,7 +89,7 @@ def test_arguments_that_are_nonsense(arguments: Any, options: Any, error: type[E
 
 
 def test_a_password_is_in_no_text() -> None:
-    stream = RedisStream("redis://anna:secret@localhost:1/2?socket_timeout=9", "news")
+    stream = RedisStream("redis://anna:secret@localhost:1/2?health_check_interval=9", "news")
     assert repr(stream) == "RedisStream('redis://localhost:1/2', 'news')"
 
 
@@ -120,6 +124,24 @@ async def test_the_key_becomes_another_type(server: Engine) -> None:
         assert isinstance(await follower.error(), BackplaneRefused)
 
 
+async def test_another_key_becomes_another_type(server: Engine) -> None:
+    """One read is for all who follow, and does not say whose key it is."""
+    async with opened(server.url) as (stream, epoch, start), opened(server.url, "other") as (other, its, first):
+        followers = Follower(stream, epoch, start), Follower(other, its, first)
+        await stream.publish("aa", items(1, 1))
+        await other.publish("aa", items(1, 1))
+        for follower in followers:
+            await follower.has(1)
+        with redis.Redis.from_url(server.url) as client:
+            client.set("other", "text")
+        await stream.publish("aa", items(2, 2))
+        assert re.fullmatch("redis://[^ ]*: reading was refused: WRONGTYPE [^']*", str(await followers[0].error()))
+        assert isinstance(await followers[1].error(), BackplaneError)
+        follower = Follower(stream, epoch, start)
+        assert await follower.has(2) == numbers(1, 2)
+        await follower.stop()
+
+
 async def test_authentication_refused(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--requirepass", "right") as server:
         place = f"127.0.0.1:{server.port}"
@@ -152,20 +174,68 @@ async def test_a_server_out_of_memory_adds_all_or_nothing(tmp_path: Path) -> Non
             assert [entry.data.decode().rstrip("x") for entry in page] == numbers(1, done + 100)
 
 
-async def test_a_replica_and_a_master_with_too_few(tmp_path: Path, server: Engine) -> None:
-    folder = tmp_path / "replica"
+@contextlib.contextmanager
+def replica_of(server: Engine, folder: Path) -> Iterator[Engine]:
     folder.mkdir()
-    async with opened(server.url) as (stream, epoch, _):
-        with redis.Redis.from_url(server.url) as client:
-            client.config_set("repl-diskless-sync-delay", 0)  # for other replicas that might come, 5 s
-        with redis_server(folder, "--replicaof", "127.0.0.1", str(server.port)) as replica:
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("repl-diskless-sync-delay", 0)  # for other replicas that might come, 5 s
+    with redis_server(folder, "--replicaof", "127.0.0.1", str(server.port)) as replica:
+        yield replica
+
+
+async def replicated(server: Engine) -> None:
+    with redis.Redis.from_url(server.url) as client:
+        while client.info("replication").get("slave0", {}).get("state") != "online" or not client.wait(1, 100):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+async def test_a_failover_that_leaves_the_connections_to_the_old_master_open(
+    tmp_path: Path, server: Engine, is_followed: bool
+) -> None:
+    """What stands in front of both leads new ones to the new master."""
+    with replica_of(server, tmp_path / "replica") as replica:
+        async with proxy(server) as name, opened(name.url) as (stream, epoch, start):
             await stream.publish("aa", items(1, 3))
+            follower = Follower(stream, epoch, start) if is_followed else None
+            if follower is not None:
+                await follower.has(3)
+            await replicated(server)
+            with redis.Redis.from_url(replica.url) as client:
+                client.replicaof("NO", "ONE")
             with redis.Redis.from_url(server.url) as client:
-                while client.info("replication").get("slave0", {}).get("state") != "online" or not client.wait(1, 100):
-                    await asyncio.sleep(0.01)
+                client.replicaof("127.0.0.1", str(replica.port))
+            name._engine = replica
+            if follower is not None:
+                error = await follower.error()
+            else:
+                with pytest.raises(BackplaneError) as raised:
+                    await stream.publish("aa", items(4, 5))
+                error = raised.value
+            assert "is a replica" in str(error) and not isinstance(error, BackplaneRefused)
+            await stream.publish("aa", items(4, 5))
+            with redis.Redis.from_url(replica.url) as client:
+                assert client.xlen("news") == 5
+            follower = Follower(stream, epoch, start)
+            assert await follower.has(5) == numbers(1, 5)
+            await follower.stop()
+
+
+def test_a_script_that_a_replica_of_redis_6_refuses() -> None:
+    text = "Error running script (call to f_0a): @user_script:20: @user_script: 20: -READONLY You can't write against"
+    error = redis.exceptions.ResponseError(text)
+    explained = _redis_server._explanation(error, "redis://h", "news")
+    assert "is a replica" in str(explained) and not isinstance(explained, BackplaneRefused)
+
+
+async def test_a_replica_and_a_master_with_too_few(tmp_path: Path, server: Engine) -> None:
+    async with opened(server.url) as (stream, epoch, _):
+        with replica_of(server, tmp_path / "replica") as replica:
+            await stream.publish("aa", items(1, 3))
+            await replicated(server)
             async with opened(replica.url) as (copy, copied, _):
                 assert copied == epoch
-                with pytest.raises(BackplaneRefused, match="read only"):
+                with pytest.raises(BackplaneError, match="is a replica: .*read only"):
                     await copy.publish("aa", items(4, 5))
         with redis.Redis.from_url(server.url) as client:
             client.config_set("min-replicas-to-write", 1)
