@@ -77,15 +77,17 @@ class Ages:
         loop = asyncio.get_running_loop()
         now = loop.time() + _SLACK
         ended = 0
-        while self._heap and self._heap[0].due <= now and ended < _SLICE:
-            age = heapq.heappop(self._heap)
-            if age.stream is None:
-                self._left -= 1
-                continue
-            stream, age.stream = age.stream, None
-            ended += 1
-            stream.expire()
-        self._arm(loop)
+        try:
+            while self._heap and self._heap[0].due <= now and ended < _SLICE:
+                age = heapq.heappop(self._heap)
+                if age.stream is None:
+                    self._left -= 1
+                    continue
+                stream, age.stream = age.stream, None
+                ended += 1
+                stream.expire()
+        finally:  # where one stream raises, the others are still of age
+            self._arm(loop)
 
 
 # Weak, because the timer of a loop holds the loop.

@@ -117,8 +117,11 @@ class BackplaneFull(RuntimeError):
 class Outbox:
     """What broadcast() was given and a backplane has not taken yet. An empty one takes an event of any size."""
 
-    def __init__(self, events: int, bytes: int, wake: Callable[[], object]) -> None:
-        """wake() is called when there is something again."""
+    def __init__(
+        self, events: int, bytes: int, wake: Callable[[], object], begin: Callable[[], object] = ...
+    ) -> None:
+        """wake() is called when there is something again; begin() before the first is put in. If that raises, it is not
+        put in, and begin() is called again before the next."""
     @property
     def bytes(self) -> int:
         """Bytes of event names and data that wait."""
@@ -222,6 +225,8 @@ class Wrapper:
     @property
     def current(self) -> Handoff | None:
         """That of the last request."""
+    is_ending: bool
+    """Whether the server stops; for the requests that follow."""
     def release(self) -> None:
         """The connection is lost."""
 

@@ -107,10 +107,11 @@ class Offer:
         if self._is_attached:
             self._is_attached = False
             try:
-                self._write(self._session.subscription.detach())
-            except BaseException:  # the rest is lost, so what comes behind it must not be sent
-                self._abort()
+                rest = self._session.subscription.detach()
+            except BaseException:
+                self._abort()  # as below
                 raise
+            self._write(rest)
 
     def released(self, why: str, rest: bytes) -> None:
         """C has ended it by itself; see Subscription.attach()."""
@@ -120,8 +121,8 @@ class Offer:
             return
         if why == "stuck":
             self._session.note_stuck()
+        self._abort()  # first: the stream may go on in stop(), and nothing of it may follow what was cut
         self._session.stop("send_timeout" if why == "stuck" else "left")
-        self._abort()
 
     # ---- the server's side ----
 
@@ -212,8 +213,12 @@ class Offer:
         self._transport.abort()
 
     def _write(self, rest: bytes) -> None:
-        if rest and not self._transport.is_closing():
-            self._transport.write(rest)
+        try:
+            if rest and not self._transport.is_closing():
+                self._transport.write(rest)
+        except BaseException:  # it is lost, so what comes behind it must not be sent
+            self._abort()
+            raise
 
     def _give_up(self) -> None:
         """The stream goes on in its ordinary way."""

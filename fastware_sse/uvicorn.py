@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from ._core import Handoff, Wrapper
 from ._extra import extra
@@ -32,11 +33,12 @@ __all__ = ["Protocol", "run"]
 _STASH = 65_536  # bytes that a client may send while it has a stream
 _PATIENCE = 1.0  # seconds for a stream to end once the server stops
 
-_PROTOCOL = {"app", "connections", "flow", "loop", "transport"}
+_PROTOCOL = {"app", "connections", "flow", "loop", "server_state", "transport"}
 _CYCLE = {"disconnected", "keep_alive", "message_event", "more_body", "response_complete", "scope", "transport"}
-_METHODS = ("connection_lost", "data_received", "handle_websocket_upgrade", "shutdown")
+_METHODS = ("connection_lost", "connection_made", "data_received", "handle_websocket_upgrade", "shutdown")
 
 _log = logging.getLogger("fastware_sse")
+_ending: WeakSet[Any] = WeakSet()  # the states of servers that stop
 
 
 class _Direct:
@@ -51,6 +53,7 @@ class _Direct:
     cycle: Any
     flow: Any
     loop: Any
+    server_state: Any
     transport: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -117,30 +120,36 @@ class _Direct:
         cycle = None if sender is None else sender.send.__self__  # type: ignore[attr-defined]
         return None if cycle is None or cycle.response_complete else cycle
 
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)  # type: ignore[misc]
+        if self.server_state in _ending:
+            self.shutdown()
+
     def shutdown(self) -> None:
+        _ending.add(self.server_state)  # an event loop may make connections still that it has accepted before
+        self._sse_wrapper.is_ending = True
         super().shutdown()  # type: ignore[misc]
         handoff, cycle = self._sse_wrapper.current, self._sse_cycle
-        if handoff is None:
-            return
-        self._sse_expect_end(handoff)
-        if cycle is None:
+        self._sse_expect_end()
+        if handoff is None or cycle is None:
             return
         handoff.is_ending = True
         cycle.keep_alive = False
         for stream in handoff.streams:
             self.loop.call_soon(stream.stop)  # not here, in a task of the server's
 
-    def _sse_expect_end(self, handoff: Handoff) -> None:
+    def _sse_expect_end(self) -> None:
         """The last bytes of a stream may wait for a client that reads nothing. One may also begin only now."""
-        self.loop.call_later(_PATIENCE, self._sse_kill if handoff.had_stream else self._sse_look_again, handoff)
+        handoff = self._sse_wrapper.current
+        self.loop.call_later(_PATIENCE, self._sse_look, None if handoff is None or not handoff.had_stream else handoff)
 
-    def _sse_look_again(self, handoff: Handoff) -> None:
-        if self in self.connections:
-            self._sse_expect_end(handoff)
-
-    def _sse_kill(self, _: Handoff) -> None:
-        if self in self.connections:
+    def _sse_look(self, handoff: Handoff | None) -> None:
+        if self not in self.connections:
+            return
+        if handoff is not None and handoff is self._sse_wrapper.current:
             self.transport.abort()
+        else:
+            self._sse_expect_end()
 
 
 def _is_known(module: ModuleType, protocol: type) -> bool:

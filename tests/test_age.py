@@ -169,6 +169,24 @@ async def test_so_many_end_in_one_turn_and_the_others_in_the_next() -> None:
         await client.end()
 
 
+async def test_one_whose_end_fails_keeps_the_others_from_nothing() -> None:
+    class Failing:
+        def expire(self) -> None:
+            raise MemoryError
+
+    told: list[dict[str, Any]] = []
+    clock().set_exception_handler(lambda _, context: told.append(context))
+    ages = _age.ages_of(clock())
+    ages.enter(Failing(), AGE / 2)
+    broadcaster = permissive(max_age=AGE)
+    clients = [await connect(broadcaster) for _ in range(3)]
+    await skip(AGE)
+    assert broadcaster.client_count == 0
+    assert [type(context["exception"]) for context in told] == [MemoryError]
+    for client in clients:
+        await client.end()
+
+
 async def test_a_client_that_comes_back_at_its_age_misses_nothing() -> None:
     broadcaster = permissive(max_age=AGE, history=10_000, retry=1)
     dice = random.Random(3)

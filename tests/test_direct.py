@@ -493,6 +493,8 @@ async def test_after_a_fork_the_child_writes_to_nobody() -> None:
     if child == 0:
         broadcaster.broadcast("message", "the child's")
         ok = broadcaster.client_count == direct(broadcaster) == 0
+        [stream] = connection.protocol.wrapper.current.streams
+        stream.stop()
         gc.collect()
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -536,6 +538,34 @@ async def test_a_slow_client_that_is_told_to_finish_gets_the_rest_of_its_chunk_f
         connection.transport.buffer = connection.transport.buffer[sent:]
     assert connection.text == ":\n\n" + 400 * message("x" * 9_999)
     assert connection.received.endswith(b"0\r\n\r\n")
+
+
+async def test_one_for_whose_rest_there_is_no_memory_gets_nothing_more(broadcaster: Broadcaster) -> None:
+    testcapi = pytest.importorskip("_testcapi", reason="this Python was built without its test modules")
+    broadcaster = permissive(0)
+    connection = await attached(broadcaster)
+    broadcaster.broadcast("message", "x" * 5_000_000)
+    await asyncio.sleep(0.02)  # the socket is full, in the middle of the chunk
+    loop, failed = asyncio.get_running_loop(), []
+
+    def end_streams() -> None:
+        testcapi.set_nomemory(len(failed), len(failed) + 1)
+        try:
+            broadcaster._end_streams(loop)
+        except MemoryError:
+            failed.append(direct(broadcaster))
+        finally:
+            testcapi.remove_mem_hooks()
+
+    while direct(broadcaster):  # until it is that of the rest
+        loop.call_soon(end_streams)
+        await asyncio.sleep(0)
+    assert failed[-1] == 0
+    assert connection.transport.is_aborted
+    await asyncio.wait_for(connection.task, 5)
+    before = len(connection.received)
+    assert connection.text == ":\n\n" and b"0\r\n\r\n" not in connection.received[before:]
+    assert direct(broadcaster) == broadcaster.client_count == 0
 
 
 async def test_the_server_stops(broadcaster: Broadcaster) -> None:

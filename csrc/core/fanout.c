@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define READY_CLIENTS 64
+#define EXPIRE_CLIENTS 64
 #define EXPIRE_BYTES (4u << 20)
 
 static void link_init(struct fw_link *link)
@@ -371,21 +372,24 @@ static size_t fill_up(struct fw_fanout *fanout, struct fw_direct *client, size_t
     return filled;
 }
 
-void fw_fanout_expire(struct fw_fanout *fanout, double now)
+bool fw_fanout_expire(struct fw_fanout *fanout, double now)
 {
-    size_t most = EXPIRE_BYTES;
+    size_t most = EXPIRE_BYTES, clients = EXPIRE_CLIENTS;
     if (fanout->epoll < 0)
-        return;
-    for (struct fw_link *link = fanout->lagging.next, *next; link != &fanout->lagging && most != 0; link = next) {
+        return false;
+    for (struct fw_link *link = fanout->lagging.next, *next; link != &fanout->lagging; link = next) {
         struct fw_direct *client = fw_direct_of(link);
         next = link->next;
         if (client->patience == 0 || now - client->since < client->patience)
             continue;
+        if (most == 0 || clients-- == 0)
+            return true;
         size_t filled = fill_up(fanout, client, most, now);
         if (filled == 0 && client->state == FW_DIRECT_LAGGING)
             fw_laggard_note(fanout, client, FW_NOTE_STUCK);
         most -= filled < most ? filled : most;
     }
+    return false;
 }
 
 size_t fw_fanout_laggards(const struct fw_fanout *fanout)

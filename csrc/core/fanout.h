@@ -72,8 +72,8 @@ void fw_fanout_ready(struct fw_fanout *fanout, double now);
 void fw_fanout_beat(struct fw_fanout *fanout);
 
 /* Notes the laggards whose sockets took nothing for their patience, and take nothing now. Those that do take something are
- * filled up, with about 4 MiB in all; to be called again and again, as the rest has its turn then. */
-void fw_fanout_expire(struct fw_fanout *fanout, double now);
+ * filled up. Looks at no more than 64 of them, and gives them no more than about 4 MiB; returns whether there are others. */
+bool fw_fanout_expire(struct fw_fanout *fanout, double now);
 
 /* Pops a client that has a note, or NULL. The fan-out does nothing more for it; the owner detaches it. */
 struct fw_direct *fw_fanout_note(struct fw_fanout *fanout);

@@ -4,6 +4,7 @@
 
 #ifdef FW_HAS_FANOUT
 
+#include "core/group.h"
 #include "core/status.h"
 #include "py/heartbeat.h"
 #include "py/parked.h"
@@ -63,14 +64,14 @@ static void set_timer(Bridge *bridge, bool *is_set, double seconds, PyMethodDef 
         *is_set = false;
 }
 
-/* Sets the timers that are needed now. */
-static void set_timers(Bridge *bridge)
+/* Sets the timers that are needed now; the next look at full sockets is in `watch` seconds. */
+static void set_timers(Bridge *bridge, double watch)
 {
     struct Direct *direct = bridge->direct;
     if (direct == NULL || bridge->attached.first == NULL)
         return;
     if (!direct->watches && fw_fanout_laggards(direct->fanout) != 0)
-        set_timer(bridge, &direct->watches, WATCH, &watch_def);
+        set_timer(bridge, &direct->watches, watch, &watch_def);
     if (bridge->direct == direct && bridge->interval != 0 && !direct->beats)
         set_timer(bridge, &direct->beats, bridge->interval, &beat_def);
 }
@@ -94,11 +95,13 @@ static struct Attached *take_out(Client *client)
 {
     struct Attached *attached = client->attached;
     client->attached = NULL;
-    if (client->bridge->direct != NULL) { /* else the fan-out was the parent's */
-        fw_fanout_detach(client->bridge->direct->fanout, &attached->direct);
-        client->events += attached->direct.events; /* with the rest */
-        client->bytes += attached->direct.bytes;
+    if (client->bridge->direct == NULL) { /* the fan-out was the parent's */
+        fw_group_cut_off(client->bridge->hub, &client->reader);
+        return attached;
     }
+    fw_fanout_detach(client->bridge->direct->fanout, &attached->direct);
+    client->events += attached->direct.events; /* with the rest */
+    client->bytes += attached->direct.bytes;
     return attached;
 }
 
@@ -148,26 +151,6 @@ void direct_drop(Client *client)
         release(take_out(client));
 }
 
-/* Detaches `client` and tells its offer why. Returns 0, or -1 with an exception. */
-static int hand_back(Client *client, enum fw_note note)
-{
-    static const char *const reasons[] = {"ended", "ended", "broken", "stuck"};
-    fw_state *state = client->bridge->state;
-    PyObject *offer = Py_NewRef(client->attached->offer), *result = NULL;
-    PyObject *rest = direct_detach(client);
-    PyObject *why = rest != NULL ? PyUnicode_FromString(reasons[note]) : NULL;
-    if (why != NULL) {
-        PyObject *stack[3] = {offer, why, rest};
-        result = PyObject_VectorcallMethod(state->name_released, stack, 3, NULL);
-    }
-    int status = result != NULL ? 0 : -1;
-    Py_XDECREF(result);
-    Py_XDECREF(why);
-    Py_XDECREF(rest);
-    Py_DECREF(offer);
-    return status;
-}
-
 /* The first exception of several is kept, the others are reported. */
 static void keep_first(PyObject **kept, PyObject *where)
 {
@@ -183,6 +166,28 @@ static int restore(PyObject **kept)
         return 0;
     PyErr_Restore(kept[0], kept[1], kept[2]);
     return -1;
+}
+
+/* Detaches `client` and tells its offer why. Returns 0, or -1 with an exception. */
+static int hand_back(Client *client, enum fw_note note)
+{
+    fw_state *state = client->bridge->state;
+    PyObject *reasons[] = {state->name_ended, state->name_ended, state->name_broken, state->name_stuck};
+    PyObject *offer = Py_NewRef(client->attached->offer), *why = reasons[note], *kept[3] = {NULL, NULL, NULL};
+    PyObject *rest = direct_detach(client);
+    if (rest == NULL) { /* there is no memory for it, so nothing may follow it */
+        keep_first(kept, offer);
+        rest = PyBytes_FromStringAndSize(NULL, 0); /* there is only one, so that this needs none */
+        why = state->name_broken;
+    }
+    PyObject *stack[3] = {offer, why, rest};
+    PyObject *result = PyObject_VectorcallMethod(state->name_released, stack, 3, NULL);
+    if (result == NULL)
+        keep_first(kept, offer);
+    Py_XDECREF(result);
+    Py_DECREF(rest);
+    Py_DECREF(offer);
+    return restore(kept);
 }
 
 int direct_release(Bridge *bridge)
@@ -214,7 +219,7 @@ static int run_slice(Bridge *bridge)
     heed_notes(bridge, kept);
     if (pass != FW_PASS_IDLE)
         schedule(bridge, pass == FW_PASS_AGAIN ? GAP : 0);
-    set_timers(bridge);
+    set_timers(bridge, WATCH);
     return restore(kept);
 }
 
@@ -260,9 +265,9 @@ static PyObject *direct_watch(PyObject *self, PyObject *Py_UNUSED(ignored))
     if (bridge->direct == NULL)
         Py_RETURN_NONE;
     bridge->direct->watches = false;
-    fw_fanout_expire(bridge->direct->fanout, fw_now());
+    bool is_more = fw_fanout_expire(bridge->direct->fanout, fw_now());
     heed_notes(bridge, kept);
-    set_timers(bridge);
+    set_timers(bridge, is_more ? 0 : WATCH);
     return restore(kept) == 0 ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -282,7 +287,7 @@ static PyObject *direct_beat(PyObject *self, PyObject *Py_UNUSED(ignored))
     }
     fw_fanout_beat(direct->fanout);
     schedule(bridge, 0);
-    set_timers(bridge);
+    set_timers(bridge, WATCH);
     Py_RETURN_NONE;
 }
 
@@ -352,7 +357,7 @@ int direct_attach(Client *client, int fd, bool chunked, double patience, PyObjec
     parked_unlink(client);
     parked_link(&bridge->attached, client);
     schedule(bridge, 0); /* not here, where a task is running */
-    set_timers(bridge);
+    set_timers(bridge, WATCH);
     return 1;
 }
 

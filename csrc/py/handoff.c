@@ -29,18 +29,20 @@ typedef struct {
     PyObject *app;
     PyObject *protocol; /* a cycle until release(); NULL then */
     PyObject *current;  /* the Handoff of the last request, or NULL */
+    char is_ending;
 } Wrapper;
 
 /* ---- the hand-off ---- */
 
-static PyObject *handoff_new(fw_state *state)
+static PyObject *handoff_new(fw_state *state, char is_ending)
 {
     Handoff *self = PyObject_GC_New(Handoff, state->handoff_type);
     if (self == NULL)
         return NULL;
     self->sender = NULL;
     self->streams = PyTuple_New(0); /* always the same one */
-    self->had_stream = self->is_ending = false;
+    self->had_stream = false;
+    self->is_ending = is_ending;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -227,7 +229,7 @@ static PyObject *wrapper_call(PyObject *op, PyObject *const *args, size_t nargsf
     Wrapper *self = (Wrapper *)op;
     if (self->protocol == NULL || PyVectorcall_NARGS(nargsf) != 3 || kwnames != NULL || !PyDict_Check(args[0]))
         return PyObject_Vectorcall(self->app, args, nargsf, kwnames);
-    PyObject *result = NULL, *sender = NULL, *handoff = handoff_new(self->state);
+    PyObject *result = NULL, *sender = NULL, *handoff = handoff_new(self->state, self->is_ending);
     if (handoff != NULL)
         sender = sender_new(self->state, self->protocol, args[2], handoff);
     if (sender != NULL && put_in_scope(self->state, args[0], handoff) == 0) {
@@ -253,6 +255,7 @@ static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *Py_UN
     self->app = Py_NewRef(app);
     self->protocol = Py_NewRef(protocol);
     self->current = NULL;
+    self->is_ending = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -296,6 +299,7 @@ static PyMethodDef wrapper_methods[] = {
 
 static PyMemberDef wrapper_members[] = {
     {"current", T_OBJECT, offsetof(Wrapper, current), READONLY, "The Handoff of the last request, or None."},
+    {"is_ending", T_BOOL, offsetof(Wrapper, is_ending), 0, "Whether the server stops: for the requests that follow."},
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Wrapper, call), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

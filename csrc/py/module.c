@@ -17,9 +17,10 @@
     DO(handoff_type) DO(sender_type) DO(wrapper_type) DO(backplane_full) \
     DO(json_encode) DO(get_running_loop) DO(queue_full) DO(invalid_state) DO(cancelled_error) DO(logger) \
     DO(str_encode) \
-    DO(name_add_reader) DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) DO(name_cancel) \
-    DO(name_extensions) DO(name_fastware_sse) DO(name_format_sse) \
-    DO(name_is_closed) DO(name_put_nowait) DO(name_released) DO(name_remove_reader) DO(name_send) DO(names_context)
+    DO(name_add_reader) DO(name_broken) DO(name_call_later) DO(name_call_soon) DO(name_call_soon_threadsafe) \
+    DO(name_cancel) DO(name_ended) DO(name_extensions) DO(name_fastware_sse) DO(name_format_sse) \
+    DO(name_is_closed) DO(name_put_nowait) DO(name_released) DO(name_remove_reader) DO(name_send) DO(name_stuck) \
+    DO(names_context)
 /* clang-format on */
 
 static PyObject *import_from(const char *module_name, const char *attribute)
@@ -72,10 +73,12 @@ static int module_exec(PyObject *module)
     state->invalid_state = import_from("asyncio", "InvalidStateError");
     state->str_encode = PyObject_GetAttrString((PyObject *)&PyUnicode_Type, "encode");
     state->name_add_reader = PyUnicode_InternFromString("add_reader");
+    state->name_broken = PyUnicode_InternFromString("broken");
     state->name_call_later = PyUnicode_InternFromString("call_later");
     state->name_call_soon = PyUnicode_InternFromString("call_soon");
     state->name_call_soon_threadsafe = PyUnicode_InternFromString("call_soon_threadsafe");
     state->name_cancel = PyUnicode_InternFromString("cancel");
+    state->name_ended = PyUnicode_InternFromString("ended");
     state->name_extensions = PyUnicode_InternFromString("extensions");
     state->name_fastware_sse = PyUnicode_InternFromString("fastware.sse");
     state->name_format_sse = PyUnicode_InternFromString("_format_sse");
@@ -84,6 +87,7 @@ static int module_exec(PyObject *module)
     state->name_released = PyUnicode_InternFromString("released");
     state->name_remove_reader = PyUnicode_InternFromString("remove_reader");
     state->name_send = PyUnicode_InternFromString("send");
+    state->name_stuck = PyUnicode_InternFromString("stuck");
     state->names_context = Py_BuildValue("(s)", "context");
 #define CHECK_MEMBER(member)                                                                                           \
     if (state->member == NULL)                                                                                         \

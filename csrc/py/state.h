@@ -28,11 +28,13 @@ typedef struct {
     PyObject *logger;           /* logging.getLogger("fastware_sse") */
     PyObject *str_encode;       /* str.encode */
 
-    PyObject *name_add_reader; /* interned method names, and ("context",) */
+    PyObject *name_add_reader; /* interned names and words, and ("context",) */
+    PyObject *name_broken;
     PyObject *name_call_later;
     PyObject *name_call_soon;
     PyObject *name_call_soon_threadsafe;
     PyObject *name_cancel;
+    PyObject *name_ended;
     PyObject *name_extensions;
     PyObject *name_fastware_sse;
     PyObject *name_format_sse;
@@ -41,6 +43,7 @@ typedef struct {
     PyObject *name_released;
     PyObject *name_remove_reader;
     PyObject *name_send;
+    PyObject *name_stuck;
     PyObject *names_context;
 
     struct BridgeList *lists; /* of all Broadcasters (fork.h) */

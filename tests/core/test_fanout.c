@@ -594,6 +594,32 @@ static void a_socket_that_is_full_between_two_windows_is_stuck(void)
     close_both(hub, fanout);
 }
 
+static void those_who_are_stuck_are_noted_in_slices(void)
+{
+    struct fw_hub *hub = open_hub(0, 0);
+    struct fw_fanout *fanout = open_fanout(hub);
+    for (size_t i = 0; i < 65; i++) {
+        fw_hub_join(hub, &crowd[i].reader, 1);
+        attach(fanout, &crowd[i], true, 5, 0);
+        stuff(&crowd[i]);
+    }
+    put(hub, 50);
+    run(hub, fanout, 0);
+    CHECK_EQ(fw_fanout_laggards(fanout), 65);
+    CHECK(!fw_fanout_expire(fanout, 4));
+    CHECK(fw_fanout_expire(fanout, 5));
+    CHECK_EQ(fw_fanout_laggards(fanout), 1);
+    CHECK(!fw_fanout_expire(fanout, 5));
+    CHECK_EQ(fw_fanout_laggards(fanout), 0);
+    for (size_t i = 0; i < 65; i++) {
+        CHECK(fw_fanout_note(fanout) != NULL);
+        unstuff(&crowd[i]);
+    }
+    for (size_t i = 0; i < 65; i++)
+        go(hub, fanout, &crowd[i]);
+    close_both(hub, fanout);
+}
+
 static void a_broken_socket_is_noted(void)
 {
     struct fw_hub *hub = open_hub(LAG, 0);
@@ -1130,6 +1156,7 @@ int main(void)
     RUN(a_socket_that_takes_nothing_is_noted);
     RUN(a_socket_that_waits_for_us_is_not_stuck);
     RUN(a_socket_that_is_full_between_two_windows_is_stuck);
+    RUN(those_who_are_stuck_are_noted_in_slices);
     RUN(a_broken_socket_is_noted);
     RUN(closing_ends_each_client_behind_its_last_event);
     RUN(the_end_of_many_is_bounded_too);

@@ -712,6 +712,11 @@ async def test_what_the_pages_have_brought_comes_once(loop: str) -> None:
 # The end of the server.
 
 
+async def connections_of(site: Site, number: int) -> list[Any]:
+    await until(lambda: len(site.server.server_state.connections) == number)
+    return list(site.server.server_state.connections)
+
+
 @each_pair
 @pytest.mark.parametrize("graceful", [None, 5], ids=["for ever", "5 s"])
 async def test_a_server_that_stops_ends_its_streams(loop: str, http: str, graceful: int | None) -> None:
@@ -728,6 +733,65 @@ async def test_a_server_that_stops_ends_its_streams(loop: str, http: str, gracef
             stream.connection.close()
         await stopped
         await site.nothing_is_left()
+
+
+@each_pair
+async def test_a_server_that_stops_ends_what_begins_in_that_turn(loop: str, http: str) -> None:
+    """asyncio makes a connection some turns after it has accepted it. Nobody would tell this one."""
+    with serving(loop, http) as site:
+        [stream] = await site.open()
+        [protocol] = site.server.server_state.connections
+        begins, goes_on = threading.Event(), threading.Event()
+        protocol.loop.call_soon_threadsafe(lambda: begins.set() or goes_on.wait(10))
+        await asyncio.to_thread(begins.wait, 10)
+        late = [(await connect_without_reading(site.port)).send("GET", "/") for _ in range(5)]
+        stopped = asyncio.create_task(asyncio.to_thread(site.stop, 5))
+        await until(lambda: site.server.should_exit)
+        goes_on.set()
+        await stopped
+        await leave(stream, *late)
+
+
+def come_and_stop(protocol: Any, request: bytes) -> None:
+    protocol.data_received(request)
+    protocol.shutdown()
+
+
+@each_pair
+async def test_a_server_that_stops_behind_a_stream_whose_task_has_not_begun(loop: str, http: str) -> None:
+    with serving(loop, http) as site:
+        connection = await site.connect()
+        [protocol] = await connections_of(site, 1)
+        protocol.loop.call_soon_threadsafe(come_and_stop, protocol, GET)
+        await connection.expect("GET").end()
+        await connection.closed()
+        connection.close()
+
+
+@each_pair
+async def test_a_server_that_stops_gives_what_is_no_stream_its_time(loop: str, http: str) -> None:
+    """Although there was one before, and the task of the new request has not begun."""
+    may_end = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(may_end.wait(), here))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"slow"})
+
+    here = asyncio.get_running_loop()
+    with serving(loop, http) as site:
+        [stream] = await site.open()
+        [protocol] = await connections_of(site, 1)
+        site.broadcaster.close()
+        await stream.end()
+        site.app = slow
+        answer = stream.connection.expect("GET")
+        protocol.loop.call_soon_threadsafe(come_and_stop, protocol, GET)
+        await asyncio.sleep(1.5)  # longer than a stream would have
+        may_end.set()
+        await answer.end()
+        assert answer.body == b"slow"
+        await leave(stream)
 
 
 @each_pair
