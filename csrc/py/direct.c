@@ -126,8 +126,11 @@ PyObject *direct_detach(Client *client)
     Bridge *bridge = client->bridge;
     struct Attached *attached = take_out(client);
     PyObject *rest = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)fw_direct_rest(&attached->direct));
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
     if (rest != NULL)
         fw_direct_take_rest(&attached->direct, PyBytes_AS_STRING(rest));
+    Py_INCREF(bridge); /* the loop may run anything below */
     if (client->waits_in == &bridge->attached) {
         Py_INCREF(client->waiter); /* the list's own may be the last but the client's */
         parked_unlink(client);
@@ -141,7 +144,9 @@ PyObject *direct_detach(Client *client)
         if (heartbeat_arm(bridge) < 0)
             PyErr_WriteUnraisable((PyObject *)bridge);
     }
+    Py_DECREF(bridge);
     release(attached);
+    PyErr_Restore(type, value, traceback);
     return rest;
 }
 
