@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ PATIENCE = 5.0  # seconds for an answer
 
 # However a connection ends, what the system has not sent by then it never does: it might come after the next try.
 _NOT_AT_ALL = struct.pack("ii", 1, 0)
+
+_REFUSED = re.compile('permissions violation for publish to "(.*)"')  # as the client library has it, in lower case
 
 Message: TypeAlias = tuple[dict[str, str], bytes]
 """Headers and payload."""
@@ -61,9 +64,19 @@ class Connection:
         for wake in list(self._wakes):
             wake()
 
+    def refused(self, error: Exception) -> bool:
+        """Whether the server will not confirm what is published to a stream. Then that batch fails at once."""
+        found = _REFUSED.search(str(error))
+        if found is None or found[1].startswith("$js."):
+            return False
+        for batch in self._batches.values():
+            if batch.subject.lower() == found[1]:
+                batch.fail(error)
+        return True
+
     @contextmanager
     def woken(self, wake: Callable[[], None]) -> Iterator[None]:
-        """By the end of the connection."""
+        """By the end of the connection. It must not raise."""
         self._wakes.add(wake)
         try:
             yield
@@ -77,9 +90,9 @@ class Connection:
         """
         self._number += 1
         token = str(self._number)
-        batch = self._batches[token] = _Batch(len(messages))
+        batch = self._batches[token] = _Batch(subject, len(messages))
         try:
-            with self.woken(batch.cut):
+            with self.woken(lambda: batch.fail(ConnectionClosedError())):
                 async with asyncio.timeout(PATIENCE):
                     for headers, payload in messages:
                         await self.client.publish(subject, payload, f"{self._inbox}.{token}", headers)
@@ -99,13 +112,14 @@ class Connection:
 class _Batch:
     """What was published in one go and is not confirmed yet."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, subject: str, number: int) -> None:
+        self.subject = subject
         self.last: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._missing = number
 
-    def cut(self) -> None:
+    def fail(self, error: Exception) -> None:
         if not self.last.done():
-            self.last.set_exception(ConnectionClosedError())
+            self.last.set_exception(error)
 
     def acknowledged(self, message: Msg) -> None:
         if self.last.done():

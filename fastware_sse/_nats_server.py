@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -22,6 +23,7 @@ RANGES = 4  # consumers at once that read a range
 _PING = 2  # seconds
 _PARTING = 1.0  # seconds in which a connection may end in good order
 _NO_STREAM = 10059  # JetStream's code
+_DRAWN = re.compile(r"(?<=fastware_sse_)[0-9a-f]{16}|(?<=_inbox\.)[\w.*]+", re.IGNORECASE)  # in names
 
 
 class Address(NamedTuple):
@@ -33,7 +35,7 @@ class Address(NamedTuple):
 
     @property
     def wants_tls(self) -> bool:
-        return self.tls is not None or "tls:" in self.url or "wss:" in self.url
+        return self.tls is not None or any(urlsplit(each).scheme in ("tls", "wss") for each in self.url.split(","))
 
     @property
     def name(self) -> str:
@@ -65,6 +67,11 @@ class Server:
     async def _connect(self) -> Connection:
         client, self._complaint = Client(), None
         connection = Connection(client)
+
+        async def on_error(error: Exception) -> None:
+            if not connection.refused(error):
+                self._complaint = error
+
         try:
             await client.connect(
                 servers=self._address.url.split(","),
@@ -77,7 +84,7 @@ class Server:
                 reconnect_time_wait=0,
                 ping_interval=_PING,
                 max_outstanding_pings=2,
-                error_cb=self._on_error,
+                error_cb=on_error,
                 closed_cb=connection.on_closed,
             )
             # It has sent the password by now: the client library asks for TLS only if the server does.
@@ -88,9 +95,6 @@ class Server:
             await _closed(client)
             raise
         return connection
-
-    async def _on_error(self, error: Exception) -> None:
-        self._complaint = error
 
     @contextmanager
     def explained(self, stream: str) -> Iterator[None]:
@@ -108,14 +112,19 @@ class Server:
         with self.explained(stream):
             async with asyncio.timeout(PATIENCE) as limit:
                 connection = await self.connected()
-                with connection.woken(lambda: limit.reschedule(0)):
+
+                def cut() -> None:
+                    if not limit.expired():  # it can be over while what it has cancelled is not
+                        limit.reschedule(0)
+
+                with connection.woken(cut):
                     yield connection
 
     def _explanation(self, error: Exception, stream: str) -> BackplaneError:
         server = self._address.name
         if isinstance(error, TimeoutError | errors.NoServersError) and self._complaint is not None:
             error = self._complaint  # the reason; so a request that is not permitted is never answered
-        text = str(error).removeprefix("nats: ") or "no answer"
+        text = _DRAWN.sub("*", str(error).removeprefix("nats: ")) or "no answer"
         if isinstance(error, ssl.SSLError | errors.SecureConnWantedError | errors.SecureConnFailedError):
             return BackplaneRefused(f"{server}: no TLS connection: {text}")
         if any(word in text.lower() for word in ("authorization", "authentication", "permissions")):
@@ -133,7 +142,8 @@ class Server:
 
 async def _closed(client: Any) -> None:
     with suppress(Exception):  # it is of no use any more, whatever it says
-        await asyncio.wait_for(client.close(), _PARTING)
+        async with asyncio.timeout(_PARTING):
+            await client.close()
 
 
 def checked_url(url: str) -> str:

@@ -35,6 +35,7 @@ __all__ = ["JetStream", "publish"]
 _DIGITS = 13
 _CHECK = 5.0  # seconds after which who follows looks again whether the epoch is still that one
 _WINDOW = 30.0  # seconds for which a stream of ours knows the ids of messages; that takes memory of the server
+_FOREIGN = 1000  # messages to read at a time where none was ours
 _MAKING = 100  # hundredths of a second that it may take until a new stream is all there
 _NAME = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]+")
 
@@ -131,14 +132,16 @@ class JetStream(Backplane):
 
     async def page(self, epoch: str, position: str, n: int) -> Page:
         server = self._share.server
-        page = Page([], False)
-        sequence = _decoded(position)
-        async with server.ranging, server.asked(self.stream) as connection:
+        page, sequence, number = Page([], False), _decoded(position), n
+        async with server.ranging:
             info = await self._checked(epoch, position)  # clients make positions up: they cost no more than that
             while not page.entries and not page.is_last:
-                found, is_last = await read(connection, self.stream, sequence + 1, n)
-                page = Page([entry for each in found if (entry := self._entry(each)) is not None], is_last)
+                async with server.asked(self.stream) as connection:
+                    found, is_last = await read(connection, self.stream, sequence + 1, number)
+                entries = [entry for each in found if (entry := self._entry(each)) is not None]
+                page = Page(entries[:n], is_last and len(entries) <= n)
                 sequence = found[-1][0] if found else sequence
+                number = max(n, _FOREIGN)
             if not page.entries:
                 check_end(info, sequence)
             await self._checked(epoch, position)  # what is there now was there

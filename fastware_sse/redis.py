@@ -45,8 +45,8 @@ class RedisStream(Backplane):
     digits = 2 * _HALF
 
     def __init__(self, url: str, key: str, *, maxlen: int = 10_000) -> None:
-        """What redis-py takes may stand in the URL, rediss://user:password@host:6379/0?ssl_ca_certs=/path, but no timeouts,
-        retries, protocol or encoding."""
+        """What redis-py takes may stand in the URL, but no timeout, retries, protocol or encoding:
+        rediss://user:password@host:6379/0?ssl_ca_certs=/path."""
         self.url = checked_url(url)
         self.key = checked_name("key", key)
         self.maxlen = checked_maxlen(maxlen)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import ssl
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StreamConfig
 from servers import reserve_port
 from test_e2e_engines import Follower, items, numbers
 
-from fastware_sse import _nats_publisher
+from fastware_sse import _nats_publisher, _nats_server
 from fastware_sse import nats as engine
 from fastware_sse.backplane import BackplaneError, BackplaneRefused, EntryTooLarge, Item, Page, PositionLost, encoded
 from fastware_sse.nats import JetStream
@@ -105,6 +106,19 @@ def test_a_password_is_in_no_text() -> None:
     assert repr(stream) == "JetStream('nats://one:1,nats://two:2', 'news')"
 
 
+@pytest.mark.parametrize(
+    ("url", "wants_tls"),
+    [
+        ("nats://mytls:pw@one", False),
+        ("nats://anna:mywss:x@one,ws://tls:pw@two", False),
+        ("nats://one,tls://two", True),
+        ("wss://one", True),
+    ],
+)
+def test_tls_is_wanted_by_a_scheme_alone(url: str, wants_tls: bool) -> None:
+    assert _nats_server.Address(url, None, None).wants_tls == wants_tls
+
+
 async def refused(url: str, text: str, **options: Any) -> None:
     with pytest.raises(BackplaneRefused, match=text) as raised:
         async with opened(url, **options) as (stream, _, _):
@@ -156,7 +170,101 @@ async def test_credentials_that_are_none(tmp_path: Path, server: Engine) -> None
 async def test_a_user_who_may_not(tmp_path: Path) -> None:
     user = '{user: anna, password: secret, permissions: {publish: {deny: "news"}}}'
     with nats_server(tmp_path, *configured(tmp_path, f"authorization: {{users: [{user}]}}")) as server:
-        await refused(f"nats://anna:secret@127.0.0.1:{server.port}", "(?i)permissions violation")
+        url = f"nats://anna:secret@127.0.0.1:{server.port}"
+        async with opened(url, "other") as (other, _, _), opened(url) as (stream, _, _):
+            connection = await stream._share.server.connected()
+            for _ in range(2):
+                start = time.monotonic()
+                with pytest.raises(BackplaneRefused, match='permissions violation for publish to "news"'):
+                    await stream.publish("aa", items(1, 100))
+                assert time.monotonic() - start < _nats_server.PATIENCE
+                await other.publish("aa", items(1, 2))
+            # The others go on over it, and it is not why one of them may have no answer.
+            assert connection is await other._share.server.connected()
+            assert other._share.server._complaint is None
+
+
+@pytest.mark.parametrize(
+    "permissions",
+    ['publish: {deny: "$JS.API.CONSUMER.CREATE.news.>"}', 'subscribe: {deny: "_INBOX.>"}'],
+)
+async def test_what_is_not_permitted_is_the_same_text_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, permissions: str
+) -> None:
+    """It is logged once: a consumer's name and an inbox are others at each try."""
+    monkeypatch.setattr(_nats_server, "PATIENCE", 1.0)
+    user = f"{{user: anna, password: secret, permissions: {{{permissions}}}}}"
+    texts = set()
+    with nats_server(tmp_path, *configured(tmp_path, f"authorization: {{users: [{user}]}}")) as server:
+        for _ in range(2):
+            with pytest.raises(BackplaneRefused, match="permissions violation") as raised:
+                async with opened(f"nats://anna:secret@127.0.0.1:{server.port}") as (stream, epoch, _):
+                    connection = await stream._share.server.connected()
+                    await connection.publish("news", [({}, b"foreign")])
+                    await stream.page(epoch, "a" * 13, 9)
+            texts.add(str(raised.value))
+    assert len(texts) == 1
+
+
+async def test_the_end_of_the_connection_wakes_all_who_wait(server: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the time of one of them was over, and it is not through with that."""
+    async with opened(server.url) as (stream, _, _):
+        shared = stream._share.server
+        is_over, may_end = asyncio.Event(), asyncio.Event()
+
+        async def late() -> None:
+            async with shared.asked("news"):
+                try:
+                    await asyncio.sleep(60)
+                finally:
+                    is_over.set()
+                    await may_end.wait()
+
+        async def wait() -> None:
+            async with shared.asked("news"):
+                waits.release()
+                await asyncio.sleep(60)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(_nats_server, "PATIENCE", 0.1)
+            over = asyncio.create_task(late())
+            await is_over.wait()
+        waits = asyncio.Semaphore(0)
+        others = [asyncio.create_task(wait()) for _ in range(10)]
+        for _ in others:
+            await waits.acquire()
+        start = time.monotonic()
+        server.kill()
+        ends = await asyncio.gather(*others, return_exceptions=True)
+        assert {type(end) for end in ends} == {BackplaneError}
+        assert time.monotonic() - start < _nats_server.PATIENCE - 1
+        may_end.set()
+        with pytest.raises(BackplaneError):
+            await over
+
+
+async def test_a_page_behind_more_foreign_messages_than_are_read_in_time(
+    server: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read has its own time, and where there is nothing of ours it asks for more."""
+    monkeypatch.setattr(_nats_server, "PATIENCE", 2.0)
+    read, asked = engine.read, []
+
+    async def slow(connection: Any, stream: str, sequence: int, number: int) -> Any:
+        asked.append(number)
+        await asyncio.sleep(0.6)
+        return await read(connection, stream, sequence, number)
+
+    monkeypatch.setattr(engine, "read", slow)
+    async with opened(server.url) as (stream, epoch, start):
+        connection = await stream._share.server.connected()
+        await connection.publish("news", [({}, b"foreign")] * 3500)
+        await stream.publish("aa", items(1, 20))
+        page = await stream.page(epoch, start, 5)
+        assert [entry.data.decode() for entry in page.entries] == numbers(1, 5) and not page.is_last
+        assert asked == [5, 1000, 1000, 1000, 1000]
+        page = await stream.page(epoch, page.entries[-1].position, 15)
+        assert [entry.data.decode() for entry in page.entries] == numbers(6, 20) and page.is_last
 
 
 async def test_tls_refused(tmp_path: Path) -> None:
