@@ -37,6 +37,7 @@ class Outage:
         self._troubles: dict[str, Exception] = {}
         self._said: set[str] = set()
         self.since: float | None = None
+        self._began = 0.0  # by a clock that is never set
 
     @property
     def text(self) -> str | None:
@@ -46,7 +47,7 @@ class Outage:
     def begin(self, what: str, error: Exception) -> None:
         text = str(error)
         if self.since is None:
-            self.since = time.time()
+            self.since, self._began = time.time(), time.monotonic()
             self._said = {text}
             # Whatever is no BackplaneError was not foreseen: with its traceback.
             _log.warning(
@@ -63,5 +64,5 @@ class Outage:
 
     def end(self, what: str) -> None:
         if self._troubles.pop(what, None) is not None and not self._troubles and self.since is not None:
-            _log.info("%s: works again after %.1f s", self._server, time.time() - self.since)
+            _log.info("%s: works again after %.1f s", self._server, time.monotonic() - self._began)
             self.since = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 from listening import records
@@ -27,6 +28,17 @@ def test_one_outage_lasts_while_anything_fails(caplog: pytest.LogCaptureFixture)
         "the server: reading failed, and is tried again until it works: no answer",
         "the server: works again after 0.0 s",
     ]
+
+
+def test_how_long_it_lasted_is_right_where_the_clock_was_set(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "fastware_sse")
+    outage = Outage("the server")
+    outage.begin("reading", BackplaneError("no answer"))
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    outage.end("reading")
+    assert records(caplog)[-1] == "the server: works again after 0.0 s"
 
 
 def test_waits_between_attempts_grow_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
