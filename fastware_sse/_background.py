@@ -6,13 +6,17 @@ import asyncio
 import concurrent.futures.thread
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context
 from typing import Any, Protocol, TypeVar
 
+from ._lookup import Loop
+
 FLUSH_LIMIT = 5.0  # seconds that a user may take to do what is left to do
 _END_LIMIT = FLUSH_LIMIT + 2.0
+_AGAIN = 0.25  # seconds until what was cancelled and goes on is cancelled again
 
 T = TypeVar("T")
 
@@ -39,9 +43,10 @@ class Background:
     """To be made by enter() alone."""
 
     def __init__(self) -> None:
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._runner = asyncio.Runner(loop_factory=Loop)
         self._over = asyncio.Event()
         self._tasks: dict[User, asyncio.Task[None]] = {}
+        self._ending: set[User] = set()
         # In empty contexts, here and in add(): the first request's would live as long as the thread, and the task.
         self.loop = Context().run(self._runner.get_loop)
         self.users: set[User] = set()
@@ -52,7 +57,7 @@ class Background:
         try:
             self.thread.start()
         except BaseException:
-            self._runner.close()
+            self.loop.close()  # a loop may be running on this thread, which Runner.close() could not bear
             raise
 
     def _run(self) -> None:
@@ -75,15 +80,20 @@ class Background:
         await asyncio.gather(*(self._end(user) for user in users))
 
     async def _end(self, user: User) -> None:
-        task = self._tasks.pop(user, None)
-        if task is None:
+        if user in self._ending or user not in self.users:
             return
+        self._ending.add(user)
+        self._begin(user)  # if its turn has not come yet
+        task = self._tasks[user]
         try:
             await user.finish()
-            task.cancel()
-            await asyncio.wait({task})
+            while not task.done():  # redis-py, nats-py and Python 3.11 swallow a cancellation now and then
+                task.cancel()
+                await asyncio.wait({task}, timeout=_AGAIN)
             await user.leave()
         finally:
+            del self._tasks[user]
+            self._ending.remove(user)
             _remove(self, user)
 
     def stop(self) -> None:
@@ -93,13 +103,14 @@ class Background:
         """Wait for their end; and for the thread if they were the last."""
         if threading.current_thread() is self.thread:
             return
+        deadline = time.monotonic() + _END_LIMIT
         try:
             ended.result(_END_LIMIT)
         except (TimeoutError, concurrent.futures.CancelledError):  # the latter by the loop's own end
             for user in users:
                 user.give_up()
         if not self.users:
-            self.thread.join(_END_LIMIT)
+            self.thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def enter(user: User) -> asyncio.AbstractEventLoop:
@@ -131,12 +142,16 @@ def submit(user: User, function: Callable[..., Coroutine[Any, Any, T]], /, *args
 
 
 def end(user: User, *, wait: bool) -> None:
-    """Let `user` finish; and wait for that, but no longer than it may take."""
+    """Let `user` finish; and wait for that, but no longer than it may take. What has not entered gives up.
+
+    A signal handler in the middle of what is above does not wait: nobody can finish then.
+    """
     background = _background
-    if background is not None:
-        ended = submit(user, background.end, user)
-        if ended is not None and wait:
-            background.wait(ended, user)
+    ended = None if background is None else submit(user, background.end, user)
+    if background is None or ended is None:
+        user.give_up()
+    elif wait and not _lock._is_owned():  # type: ignore[attr-defined]
+        background.wait(ended, user)
 
 
 def users() -> set[User]:

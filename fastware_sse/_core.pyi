@@ -47,7 +47,7 @@ class Broadcaster:
         """Send an event to all connected clients; from any thread. Raises ValueError, TypeError, MemoryError.
 
         With a backplane also BackplaneFull where backplane_buffer has no room, and RuntimeError once the backplane is
-        closed or the interpreter ends.
+        closed or the interpreter ends, or where no thread can start. Then nothing was sent to anybody.
         """
     def close(self) -> None:
         """End every stream once it has sent what it owes; from any thread."""

@@ -66,7 +66,8 @@ class Tail:
             if self._client_id:
                 await self._control.execute_command("CLIENT", "UNBLOCK", self._client_id)
             with suppress(TimeoutError):
-                await asyncio.wait_for(follower.is_read.wait(), _AGAIN)
+                async with asyncio.timeout(_AGAIN):  # Python 3.11's wait_for() may swallow a cancellation
+                    await follower.is_read.wait()
 
     def _leave(self, follower: _Follower) -> None:
         if follower in self._followers:

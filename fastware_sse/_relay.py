@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _STEADY = 1.0  # seconds that reading must last until the server counts as back, if it brings nothing
 _CLOSE_LIMIT = 1.0  # seconds
+_LOST_LIMIT = 5.0  # seconds that who publishes waits for a stream that was lost, until it looks for itself
 
 _log = logging.getLogger("fastware_sse")
 
@@ -35,7 +37,7 @@ class Relay:
         self.backplane = backplane
         self._broadcaster = weakref.ref(broadcaster, self._forsaken)
         self._buffer = buffer
-        self._outbox = Outbox(*buffer, self._wake)
+        self._outbox = Outbox(*buffer, self._wake, self.begin)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False  # takes no more
         self._is_over = False
@@ -53,9 +55,11 @@ class Relay:
     # From any thread.
 
     def begin(self) -> None:
-        """Be in contact from now on. Idempotent."""
+        """Be in contact from now on. Idempotent. Raises RuntimeError where that cannot be."""
         if self._loop is None and not self._is_closed:
             self._loop = _background.enter(self)
+            if self._is_closed:  # meanwhile, by who did not see it enter
+                _background.end(self, wait=False)
 
     def renewed(self, broadcaster: Broadcaster) -> Relay:
         """Another one, for the child of a fork: what waits in this one is the parent's to publish."""
@@ -98,9 +102,9 @@ class Relay:
 
     def _wake(self) -> None:
         """There is something in the outbox, which was empty."""
-        self.begin()
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._publisher.wake, context=Context())
+            with suppress(RuntimeError):  # closed meanwhile, and what is lost was said
+                self._loop.call_soon_threadsafe(self._publisher.wake, context=Context())
 
     def _forsaken(self, _: object) -> None:
         """The Broadcaster was collected, anywhere."""
@@ -110,7 +114,8 @@ class Relay:
     # On the background thread's loop.
 
     async def run(self) -> None:
-        await asyncio.gather(self._read(), self._publisher.run())
+        # Ends with the last of them, and passes on each cancellation to both.
+        await asyncio.gather(self._read(), self._publisher.run(), return_exceptions=True)
 
     async def finish(self) -> None:
         try:
@@ -198,9 +203,13 @@ class Relay:
 
     def _find_again(self) -> None:
         """There is no stream: it was deleted, and those who read it need not notice."""
+        if self._reading is not None and self._reading.expired():
+            return  # a client library has swallowed it
+        loop = asyncio.get_running_loop()
         self._contact.clear()
+        loop.call_later(_LOST_LIMIT, self._contact.set, context=Context())
         if self._reading is not None:
-            self._reading.reschedule(asyncio.get_running_loop().time())
+            self._reading.reschedule(loop.time())
 
     async def _page(self, epoch: str, position: str) -> Page:
         if not self._is_over:

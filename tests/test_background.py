@@ -4,7 +4,9 @@ import asyncio
 import gc
 import os
 import threading
+import time
 import weakref
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 
 import pytest
@@ -127,6 +129,88 @@ def test_it_keeps_no_context_of_whoever_came_first() -> None:
     gc.collect()
     assert "variable" not in user.names and value() is None
     _background.end(user, wait=True)
+
+
+@pytest.mark.parametrize("method", ["start", "add"])
+def test_a_signal_handler_that_ends_in_the_middle_of_it(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """What is about to enter cannot be waited for, there is no deadlock, and nothing is left over."""
+    interrupted = getattr(_background.Background, method)
+
+    def interrupt(self: _background.Background, *arguments: User) -> None:
+        patch.undo()
+        self.users.add(user)  # half of add()
+        _background.end(other, wait=True)
+        _background.end(user, wait=True)
+        interrupted(self, *arguments)
+
+    user, other = User(), User()
+    _background.enter(other)
+    if method == "start":
+        _background.end(other, wait=True)
+    began = time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(_background.Background, method, interrupt)
+        _background.enter(user)
+    assert time.monotonic() - began < 5
+    _background.end(user, wait=True)
+    for each in threading.enumerate():
+        if each.name == "fastware_sse backplane":
+            each.join(10)
+    assert user.left and other.left and thread() is None
+
+
+def test_one_that_has_not_entered_gives_up() -> None:
+    user, other = User(), User()
+    _background.end(user, wait=True)
+    assert user.given_up
+    user.given_up = False
+    _background.enter(other)
+    _background.end(user, wait=True)
+    assert user.given_up and not other.given_up
+    _background.end(other, wait=True)
+    assert other.left
+
+
+def test_a_cancellation_that_is_swallowed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Greedy(User):
+        async def run(self) -> None:
+            for _ in range(3):
+                with suppress(asyncio.CancelledError):
+                    await super().run()
+
+    monkeypatch.setattr(_background, "_AGAIN", 0.01)
+    user = Greedy()
+    _background.enter(user)
+    assert user.began.wait(10)
+    _background.end(user, wait=True)
+    assert user.left and thread() is None
+
+
+def test_nobody_waits_for_a_name_server() -> None:
+    code = f"""
+import socket, time
+{USERS}
+def look_up(*arguments, **options):
+    called.set()
+    time.sleep(60)
+
+class Named(User):
+    async def run(self):
+        await asyncio.get_running_loop().getaddrinfo("a.name", 1)
+
+    async def finish(self):
+        pass
+
+called = threading.Event()
+socket.getaddrinfo = look_up
+users = Named(), Named()
+for user in users:
+    _background.enter(user)
+called.wait(10)
+_background.end(users[0], wait=True)  # the other by the end of the interpreter
+print("here", flush=True)
+"""
+    assert run_python(code, timeout=20).stdout == "here\n"
 
 
 def test_one_that_does_not_finish_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,7 +16,15 @@ from memory import TOO_LARGE, Memory, Server
 from support import permissive, run_python
 
 from fastware_sse import Broadcaster, _background, _outage, _relay
-from fastware_sse.backplane import BackplaneError, BackplaneFull, BackplaneRefused, PositionLost, decoded, encoded
+from fastware_sse.backplane import (
+    BackplaneError,
+    BackplaneFull,
+    BackplaneRefused,
+    Entry,
+    PositionLost,
+    decoded,
+    encoded,
+)
 
 
 def threads() -> list[threading.Thread]:
@@ -408,6 +417,92 @@ async def test_close_publishes_what_is_left() -> None:
         broadcaster.broadcast("message", object())
     broadcaster.close()
     assert server.last == 2_000
+
+
+async def test_one_that_cannot_begin_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    server = Server()
+    broadcaster = on(server)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="can't start"):
+            broadcaster.broadcast("message", "to nobody")
+    broadcaster.broadcast("message", "to all")
+    broadcaster.close()
+    assert [entry.data for entry in server.entries] == [b"to all"]
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+async def test_close_while_the_first_event_comes(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    """From another thread, or a signal handler: around the moment in which it enters."""
+    server = Server()
+    broadcaster = on(server)
+    engine = broadcaster._backplane.backplane
+    enter = _background.enter
+
+    def interrupted(user: _background.User) -> asyncio.AbstractEventLoop:
+        if when == "before":
+            broadcaster.close()
+        loop = enter(user)
+        if when == "behind":
+            broadcaster.close()
+        return loop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_background, "enter", interrupted)
+        with pytest.raises(RuntimeError, match="closed"):
+            broadcaster.broadcast("message", "to nobody")
+    await until(lambda: not threads())
+    assert server.last == 0 and engine.closed == 1
+
+
+async def test_a_reader_that_swallows_a_cancellation_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Greedy(Memory):
+        async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
+            for _ in range(2):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(LIMIT)
+            yield []
+
+    monkeypatch.setattr(_background, "_AGAIN", 0.01)
+    server = Server()
+    other = on(server)
+    other.broadcast("message", "0")  # the thread goes on
+    broadcaster = permissive(backplane=Greedy(server))
+    broadcaster.broadcast("message", "1")
+    loop = broadcaster._backplane._loop
+    await until(lambda: server.last == 2)
+    broadcaster.close()
+    readers = [task for task in asyncio.all_tasks(loop) if "Relay._read" in repr(task)]
+    assert len(readers) == 1, "the other one's"
+    other.close()
+
+
+async def test_a_reader_that_swallows_that_the_stream_was_lost_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Greedy(Memory):
+        async def tail(self, epoch: str, position: str) -> AsyncIterator[list[Entry]]:
+            try:
+                await asyncio.sleep(LIMIT)
+            except asyncio.CancelledError:
+                swallowed.append(None)
+            await asyncio.sleep(LIMIT)
+            yield []
+
+    monkeypatch.setattr(_relay, "_LOST_LIMIT", 0.05)
+    swallowed: list[None] = []
+    server = Server()
+    broadcaster = permissive(backplane=Greedy(server))
+    broadcaster.broadcast("message", "0")
+    await until(lambda: server.last == 1)
+    server.refuses = PositionLost("for a moment")
+    broadcaster.broadcast("message", "1")
+    await until(lambda: bool(swallowed))
+    await until(lambda: broadcaster.stats()["backplane"]["away_since"] is not None)
+    server.refuses = None
+    await until(lambda: server.last == 2)
+    broadcaster.close()
 
 
 async def test_close_says_how_many_events_are_lost(

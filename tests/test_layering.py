@@ -106,6 +106,7 @@ PYTHON_RUNGS = [
     "_extra",
     "backplane",
     "_options",
+    "_lookup",
     "_background",
     "_outage",
     "_pages",

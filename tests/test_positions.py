@@ -185,6 +185,27 @@ def test_a_wake_that_raises_is_told_and_the_event_is_in() -> None:
     broadcaster.broadcast("m", "3")
 
 
+def test_what_cannot_begin_takes_nothing() -> None:
+    broadcaster = _core.Broadcaster(strict=False, position_digits=13)
+    results: list[Exception | None] = [KeyError("once"), None]
+
+    def begin() -> None:
+        assert len(outbox) == 0
+        if (error := results.pop(0)) is not None:
+            raise error
+
+    outbox = Outbox(10, 1000, lambda: None, begin)
+    broadcaster._attach_outbox(outbox)
+    with pytest.raises(UnicodeEncodeError):
+        broadcaster.broadcast("m", "\ud800")
+    with pytest.raises(KeyError):
+        broadcaster.broadcast("m", "1")
+    assert outbox.take(10, 1000) == []
+    for data in ("2", "3"):
+        broadcaster.broadcast("m", data)
+    assert outbox.take(10, 1000) == [(1, "m", b"2"), (2, "m", b"3")] and results == []
+
+
 def test_after_its_close_nothing_can_be_put_in() -> None:
     broadcaster, outbox, woken = with_outbox()
     for _ in range(3):

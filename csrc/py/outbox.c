@@ -17,6 +17,7 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     fw_state *state;
+    PyObject *begin; /* NULL once it was called, or where there is none */
     PyObject *wake;
     Item *items; /* a ring of `capacity`, a power of two; NULL where that is 0 */
     size_t capacity, count, most_count;
@@ -48,6 +49,21 @@ static int make_room(Outbox *self)
     PyMem_Free(self->items);
     self->items = grown.items;
     self->capacity = grown.capacity;
+    return 0;
+}
+
+/* Lets whoever empties the box begin, before anything is in it. Returns 0, or -1 with an exception. */
+static int begin(Outbox *self)
+{
+    if (self->begin == NULL)
+        return 0;
+    PyObject *call = Py_NewRef(self->begin); /* another thread may come as far meanwhile */
+    PyObject *done = PyObject_CallNoArgs(call);
+    Py_DECREF(call);
+    if (done == NULL)
+        return -1;
+    Py_DECREF(done);
+    Py_CLEAR(self->begin);
     return 0;
 }
 
@@ -96,8 +112,10 @@ int outbox_put(PyObject *op, PyObject *name, PyObject *data, bool only_check)
             status = FW_ESIZE;
         if (status != FW_OK)
             fw_raise(status);
-        else
-            result = only_check ? 0 : append(self, name, Py_NewRef(payload.owner), event.text.size + payload.text.size);
+        else if (only_check)
+            result = 0;
+        else if (begin(self) == 0)
+            result = append(self, name, Py_NewRef(payload.owner), event.text.size + payload.text.size);
     }
     field_clear(&event);
     field_clear(&payload);
@@ -198,10 +216,10 @@ static Py_ssize_t outbox_length(PyObject *op)
 
 static PyObject *outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"events", "bytes", "wake", NULL};
+    static char *names[] = {"events", "bytes", "wake", "begin", NULL};
     Py_ssize_t events, bytes;
-    PyObject *wake_object;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nnO:Outbox", names, &events, &bytes, &wake_object))
+    PyObject *wake_object, *begin_object = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "nnO|O:Outbox", names, &events, &bytes, &wake_object, &begin_object))
         return NULL;
     if (events < 1 || bytes < 1) {
         PyErr_SetString(PyExc_ValueError, "an Outbox has room for at least one event and one byte");
@@ -213,6 +231,7 @@ static PyObject *outbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         return NULL;
     self->state = state;
     self->wake = Py_NewRef(wake_object);
+    self->begin = Py_XNewRef(begin_object);
     self->most_count = (size_t)events;
     self->most_bytes = (size_t)bytes;
     self->oldest = 1;
@@ -224,12 +243,14 @@ static int outbox_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(((Outbox *)op)->wake);
+    Py_VISIT(((Outbox *)op)->begin);
     return 0;
 }
 
 static int outbox_clear(PyObject *op)
 {
     Py_SETREF(((Outbox *)op)->wake, Py_NewRef(Py_None)); /* a put may still come, and cannot call that */
+    Py_CLEAR(((Outbox *)op)->begin);
     return 0;
 }
 
@@ -242,6 +263,7 @@ static void outbox_dealloc(PyObject *op)
         drop_oldest(self);
     PyMem_Free(self->items);
     Py_CLEAR(self->wake);
+    Py_CLEAR(self->begin);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -259,10 +281,11 @@ static PyMemberDef outbox_members[] = {
 };
 
 PyDoc_STRVAR(outbox_doc,
-             "Outbox(events, bytes, wake)\n"
+             "Outbox(events, bytes, wake, begin=...)\n"
              "--\n\n"
              "What broadcast() was given and a backplane has not taken yet. wake() is called when there is\n"
-             "something again. An empty one takes an event of any size.");
+             "something again. An empty one takes an event of any size. begin() is called before the first\n"
+             "is put in; if it raises, that one is not, and it is called again before the next.");
 
 static PyType_Slot outbox_slots[] = {
     {Py_tp_doc, (void *)outbox_doc}, {Py_tp_new, outbox_new},         {Py_tp_traverse, outbox_traverse},

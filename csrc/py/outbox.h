@@ -15,7 +15,7 @@ extern PyType_Spec outbox_spec;
 
 /* Checks (name, data) as a broadcast would (`name` is an exact str), and unless `only_check` appends it; wakes whoever
  * empties the box if it was empty. Returns 0, or -1 with what broadcast() raises, BackplaneFull, RuntimeError after
- * close(), or what the wake raised, and then the event is in nevertheless. */
+ * close(), what begin() raised, or what the wake raised, and then alone the event is in nevertheless. */
 int outbox_put(PyObject *outbox, PyObject *name, PyObject *data, bool only_check);
 
 #endif

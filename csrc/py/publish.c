@@ -250,7 +250,8 @@ const char publish_broadcast_doc[] = PyDoc_STR(
     "Clients that have buffer_size events waiting already are pruned: they get those, then their stream ends.\n\n"
     "Raises ValueError if event is not registered (strict mode) or contains CR, LF or NUL, UnicodeEncodeError for a\n"
     "lone surrogate, TypeError for data of a wrong type; with a backplane BackplaneFull where backplane_buffer has no\n"
-    "room, and RuntimeError once the backplane is closed or the interpreter ends. Then nothing was sent to anybody.");
+    "room, and RuntimeError once the backplane is closed or the interpreter ends, or where no thread can start. Then\n"
+    "nothing was sent to anybody.");
 
 const char publish_format_sse_doc[] =
     PyDoc_STR("_format_sse($self, /, event, data)\n"
