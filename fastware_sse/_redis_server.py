@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -57,7 +57,8 @@ class Server:
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             if _is_demoted(error):  # its name may lead to another server by now
                 for client in self._clients:
-                    await client.connection_pool.disconnect()
+                    with suppress(exceptions.RedisError):  # TLS may not end in good order
+                        await client.connection_pool.disconnect()
             raise _explanation(error, name_of(self.url), key) from error
 
     @asynccontextmanager
