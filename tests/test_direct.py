@@ -121,9 +121,9 @@ class Connection:
         self.protocol = self.transport.protocol = Protocol(app, self.transport)
         self.scope = {"type": "http", "method": method, "path": "/", "headers": [], "http_version": "1.1"}
         self.cycle = Cycle(self.scope, self.transport)
-        self.received = b""
+        self.received = bytearray()
         self._at = 0  # in front of it all is parsed
-        self._texts: list[bytes] = []
+        self._text = ""
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
@@ -132,6 +132,7 @@ class Connection:
     @property
     def text(self) -> str:
         """All that has arrived in whole chunks, and nothing may stand between them."""
+        new: list[bytes] = []
         try:
             while part := self.far.recv(1 << 20):
                 self.received += part
@@ -143,9 +144,10 @@ class Connection:
                 break
             self._at = begin + length + 2
             assert self.received[self._at - 2 : self._at] == b"\r\n"
-            self._texts.append(self.received[begin : begin + length])
-        self._texts = [b"".join(self._texts)]
-        return self._texts[0].decode()
+            new.append(self.received[begin : begin + length])
+        if new:
+            self._text += b"".join(new).decode()
+        return self._text
 
     async def has(self, text: str) -> None:
         await until(lambda: self.text == text)
