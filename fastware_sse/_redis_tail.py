@@ -12,7 +12,7 @@ BLOCK = 2.0  # seconds after which the server answers that there is nothing
 _ENTRIES = 1000  # at most in a read, from each stream
 _FIRST = 64  # when nobody knows how large they are
 _BYTES = 1 << 20  # about as much, where entries are large
-_AGAIN = 0.01  # seconds until a reader is unblocked again that may not have been blocked yet
+_AGAIN = 0.01  # seconds until a reader that may not have been blocked yet is unblocked again, or cancelled again
 
 
 class _Follower:
@@ -66,7 +66,7 @@ class Tail:
             if self._client_id:
                 await self._control.execute_command("CLIENT", "UNBLOCK", self._client_id)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_AGAIN):  # Python 3.11's wait_for() may swallow a cancellation
+                async with asyncio.timeout(_AGAIN):  # not wait_for(): see close()
                     await follower.is_read.wait()
 
     def _leave(self, follower: _Follower) -> None:
@@ -84,21 +84,24 @@ class Tail:
         for follower in self._followers:
             _fail(follower, ConnectionError("the connection was given up"))
         self._followers.clear()
-        if task is not None:
+        self._ended()
+        while task is not None and not task.done():  # redis-py may swallow a cancellation, by Python 3.11's wait_for()
             task.cancel()
-            await asyncio.wait([task])
-            self._ended()
+            await asyncio.wait([task], timeout=_AGAIN)
 
     def _ended(self) -> None:
         self._task = None
         self._client_id = 0
 
     async def _read(self) -> None:
+        task = self._task
         try:
             self._client_id = await self._reading.execute_command("CLIENT", "ID")
-            while True:
+            while self._task is task:
                 await self._read_once()
         except Exception as error:
+            if self._task is not task:
+                return
             self._count = max(1, self._count // 2)  # so many may be too much for the time there is
             self._ended()
             followers, self._followers = self._followers, []

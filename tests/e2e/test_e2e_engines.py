@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from backdoor import Backdoor, Nats, Redis
 from engines import Engine, nats_server, redis_server
 
+from fastware_sse import Broadcaster
 from fastware_sse.backplane import (
     PAGE_BYTES,
     Backplane,
@@ -550,3 +552,24 @@ def test_wrong_usage_of_the_commands(arguments: tuple[str, ...], text: str) -> N
     assert run.returncode == 2
     assert text in run.stderr
     assert "secret" not in run.stderr
+
+
+def test_a_broadcaster_that_is_closed_at_any_moment_is_gone(server: tuple[type[Backdoor], Engine]) -> None:
+    """The client libraries swallow a cancellation now and then, and its reader would come back after close()."""
+
+    kind, engine = server
+    backdoor = kind(engine)
+
+    def begun(name: str) -> Broadcaster:
+        broadcaster = Broadcaster(strict=False, backplane=backdoor.stream(name))
+        broadcaster.broadcast("update", "")
+        return broadcaster
+
+    other = begun("other")  # the thread goes on
+    for number in range(60):
+        broadcaster = begun(f"news{number}")
+        time.sleep(number / 60 * 0.015)
+        broadcaster.close()
+    readers = [task for task in asyncio.all_tasks(other._backplane._loop) if "Relay._read" in repr(task)]
+    other.close()
+    assert len(readers) == 1

@@ -17,7 +17,7 @@ import trustme
 from engines import Engine, proxy, redis_server
 from test_e2e_engines import Follower, items, numbers, read_all
 
-from fastware_sse import _redis_server
+from fastware_sse import _redis_server, _redis_tail
 from fastware_sse.backplane import BackplaneError, BackplaneRefused, Entry, EntryTooLarge, Item, PositionLost, decoded
 from fastware_sse.redis import RedisStream, publish
 
@@ -498,3 +498,41 @@ def test_nothing_is_logged(server: Engine, caplog: pytest.LogCaptureFixture) -> 
     with contextlib.suppress(Exception):
         publish(server.url, "news", "update", "")
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+class Deaf:
+    """A client that swallows the first cancellation of a task, as redis-py does now and then."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    async def execute_command(self, *command: object) -> list[object]:
+        self.calls.append(command[0])
+        if command[0] == "XREAD":
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) is None or task.cancelling() > 1:
+                    raise
+        return []
+
+
+async def test_a_task_that_swallows_its_cancellation_reads_no_more_and_holds_up_no_close() -> None:
+    reading = Deaf()
+    tail = _redis_tail.Tail(reading, Deaf())
+    for number in (1, 2):
+        follower = asyncio.create_task(anext(tail.follow(b"news", b"0-0")))
+        while reading.calls.count("XREAD") < number:
+            await asyncio.sleep(0)
+        task = tail._task
+        assert task is not None
+        if number == 1:
+            follower.cancel()  # nobody follows any more
+            await asyncio.wait([follower])
+            await asyncio.wait([task], timeout=5)
+        else:
+            async with asyncio.timeout(5):
+                await tail.close()
+            with pytest.raises(ConnectionError):
+                await follower
+        assert task.done() and reading.calls.count("XREAD") == number
