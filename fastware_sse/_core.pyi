@@ -117,9 +117,7 @@ class BackplaneFull(RuntimeError):
 class Outbox:
     """What broadcast() was given and a backplane has not taken yet. An empty one takes an event of any size."""
 
-    def __init__(
-        self, events: int, bytes: int, wake: Callable[[], object], begin: Callable[[], object] = ...
-    ) -> None:
+    def __init__(self, events: int, bytes: int, wake: Callable[[], object], begin: Callable[[], object] = ...) -> None:
         """wake() is called when there is something again; begin() before the first is put in. If that raises, it is not
         put in, and begin() is called again before the next."""
     @property
