@@ -115,7 +115,9 @@ class Relay:
 
     async def run(self) -> None:
         # Ends with the last of them, and passes on each cancellation to both.
-        await asyncio.gather(self._read(), self._publisher.run(), return_exceptions=True)
+        for result in await asyncio.gather(self._read(), self._publisher.run(), return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
 
     async def finish(self) -> None:
         try:
