@@ -46,7 +46,7 @@ class Background:
         self._runner = asyncio.Runner(loop_factory=Loop)
         self._over = asyncio.Event()
         self._tasks: dict[User, asyncio.Task[None]] = {}
-        self._ending: set[User] = set()
+        self._ending: dict[User, asyncio.Event] = {}
         # In empty contexts, here and in add(): the first request's would live as long as the thread, and the task.
         self.loop = Context().run(self._runner.get_loop)
         self.users: set[User] = set()
@@ -80,9 +80,12 @@ class Background:
         await asyncio.gather(*(self._end(user) for user in users))
 
     async def _end(self, user: User) -> None:
-        if user in self._ending or user not in self.users:
+        if user not in self.users:
             return
-        self._ending.add(user)
+        if user in self._ending:  # somebody else lets it finish
+            await self._ending[user].wait()
+            return
+        self._ending[user] = asyncio.Event()
         self._begin(user)  # if its turn has not come yet
         task = self._tasks[user]
         try:
@@ -93,7 +96,7 @@ class Background:
             await user.leave()
         finally:
             del self._tasks[user]
-            self._ending.remove(user)
+            self._ending.pop(user).set()
             _remove(self, user)
 
     def stop(self) -> None:
@@ -196,12 +199,13 @@ def _exit() -> None:
         if not thread.daemon and thread not in others:
             thread.join()
     _is_over = True
-    background = _background
-    if background is not None:
-        with _lock:
-            last = tuple(background.users)
-            ended = asyncio.run_coroutine_threadsafe(background.end(*last), background.loop)
-        background.wait(ended, *last)
+    with _lock:  # its last user may be leaving
+        background = _background
+        if background is None:
+            return
+        last = tuple(background.users)
+        ended = asyncio.run_coroutine_threadsafe(background.end(*last), background.loop)
+    background.wait(ended, *last)
 
 
 # Before the interpreter's end. What atexit knows comes later, when a loop can start no thread to look up a name. These

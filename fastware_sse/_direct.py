@@ -38,7 +38,7 @@ def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], pat
     sender = handoff.sender
     if sys.platform != "linux" or scope.get("method") != "GET":
         return None
-    if sender is None or sender.protocol is None or sender.offer is not None:
+    if sender is None or sender.offer is not None:
         return None
     cycle = sender.send.__self__  # type: ignore[attr-defined]
     protocol, transport = sender.protocol, cycle.transport
@@ -46,8 +46,7 @@ def make_offer(handoff: Handoff, session: Session, scope: Mapping[str, Any], pat
     is_tls = transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
     is_free = protocol.sse_owner is None and transport.get_protocol() is protocol
     is_over = cycle.response_complete or cycle.disconnected or transport.is_closing()
-    is_here = protocol.loop is asyncio.get_running_loop()
-    if is_tls or cycle.more_body or is_over or not is_free or not is_here:
+    if is_tls or cycle.more_body or is_over or not is_free:
         return None
     return Offer(sender, cycle, session, patience)
 

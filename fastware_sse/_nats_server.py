@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from nats import errors
 from nats.aio.client import Client
@@ -36,6 +36,16 @@ class Address(NamedTuple):
     @property
     def wants_tls(self) -> bool:
         return self.tls is not None or any(urlsplit(each).scheme in ("tls", "wss") for each in self.url.split(","))
+
+    @property
+    def admission(self) -> dict[str, Any]:
+        """What stands in the URL for it: the client library would send that as it is, percent-encoded."""
+        for parts in map(urlsplit, self.url.split(",")):
+            if parts.username is not None and parts.password is not None:
+                return {"user": unquote(parts.username), "password": unquote(parts.password)}
+            if parts.username is not None:
+                return {"token": unquote(parts.username)}
+        return {}
 
     @property
     def name(self) -> str:
@@ -78,6 +88,7 @@ class Server:
                 name="fastware_sse",
                 tls=self._address.tls,
                 user_credentials=credentials_in(self._address.credentials),
+                **self._address.admission,
                 connect_timeout=int(PATIENCE),
                 allow_reconnect=False,  # whoever uses it has to look first what it has missed
                 max_reconnect_attempts=1,  # of each server, at the beginning, and at once
@@ -150,7 +161,8 @@ def checked_url(url: str) -> str:
     """Returns it. Raises TypeError or ValueError, in words for the user and without the password."""
     if not isinstance(url, str):
         raise TypeError(f"url must be a str, not {type(url).__name__}")
-    for parts in map(parts_of, url.split(",")):
+    servers = [parts_of(each) for each in url.split(",")]
+    for parts in servers:
         if parts.scheme not in ("nats", "tls", "ws", "wss"):
             raise ValueError(
                 "a NATS URL begins with nats://, tls://, ws:// or wss://; those of a cluster are each whole"
@@ -159,6 +171,8 @@ def checked_url(url: str) -> str:
             raise ValueError("the NATS URL names no host")
         if parts.scheme in ("nats", "tls") and (parts.path.strip("/") or parts.query or parts.fragment):
             raise ValueError("a NATS URL ends with its host and port; a / in a password must be percent-encoded")
+    if len({parts.netloc.rpartition("@")[0] for parts in servers} - {""}) > 1:
+        raise ValueError("all servers of a NATS URL have the same user and password, or the same token")
     return url
 
 

@@ -7,6 +7,7 @@ import secrets
 import threading
 
 from . import _core
+from ._lookup import Loop
 from .backplane import Backplane, Item
 
 
@@ -17,7 +18,8 @@ def publish(engine: Backplane, event: str, data: object) -> None:
 
     def run() -> None:
         try:
-            asyncio.run(_publish(engine, item))
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                runner.run(_publish(engine, item))
         except BaseException as error:
             faults.append(error)
 

@@ -99,11 +99,14 @@ class Session:
 
     def _meet_server(self, patience: float | None) -> None:
         assert self._scope is not None
-        handoff = self._handoff = handoff_of(self._scope)
+        handoff = handoff_of(self._scope)
         if handoff is None:
             return
-        handoff.streams += (self,)
         handoff.had_stream = True
+        if handoff.sender is None or handoff.sender.protocol.loop is not self._loop:
+            return  # over, or on another thread's loop, which is not the server's to stop
+        self._handoff = handoff
+        handoff.streams += (self,)
         if handoff.is_ending:
             self.subscription.finish()
         elif self._broadcaster._direct and self.subscription.start != "closed":
@@ -178,8 +181,9 @@ class Session:
         """Unregister the client. Idempotent."""
         if self.reason is not None:
             return
-        if self.offer is not None:
-            self.offer.take_back()
+        offer, self.offer = self.offer, None  # they know each other
+        if offer is not None:
+            offer.take_back()
         if self._handoff is not None:
             self._handoff.streams = tuple(other for other in self._handoff.streams if other is not self)
         if self._paging is not None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from ._engine_of import engine_of
+from ._lookup import Loop
 from .backplane import Backplane, BackplaneError
 
 _DESCRIPTION = """\
@@ -46,7 +47,8 @@ def run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.error(f"a position there has {stream.digits} characters, a to z and 2 to 7; or start")
     with suppress(KeyboardInterrupt):
         try:
-            asyncio.run(_show(stream, options.position))
+            with asyncio.Runner(loop_factory=Loop) as runner:
+                runner.run(_show(stream, options.position))
         except BackplaneError as error:
             print(error, file=sys.stderr)
             return 1

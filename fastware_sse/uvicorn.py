@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from ._core import Handoff, Wrapper
 from ._extra import extra
@@ -32,13 +32,14 @@ __all__ = ["Protocol", "run"]
 
 _STASH = 65_536  # bytes that a client may send while it has a stream
 _PATIENCE = 1.0  # seconds for a stream to end once the server stops
+_TURNS = 4  # of the loop, until it has made the connections that it had accepted before: asyncio takes two
 
 _PROTOCOL = {"app", "connections", "flow", "loop", "server_state", "transport"}
 _CYCLE = {"disconnected", "keep_alive", "message_event", "more_body", "response_complete", "scope", "transport"}
 _METHODS = ("connection_lost", "connection_made", "data_received", "handle_websocket_upgrade", "shutdown")
 
 _log = logging.getLogger("fastware_sse")
-_ending: WeakSet[Any] = WeakSet()  # the states of servers that stop
+_ending: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # the states of servers that stop, with their loops
 
 
 class _Direct:
@@ -122,11 +123,13 @@ class _Direct:
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)  # type: ignore[misc]
-        if self.server_state in _ending:
+        if _ending.get(self.server_state) is self.loop:
             self.shutdown()
 
     def shutdown(self) -> None:
-        _ending.add(self.server_state)  # an event loop may make connections still that it has accepted before
+        if _ending.get(self.server_state) is not self.loop:
+            _ending[self.server_state] = self.loop
+            _forget(self.loop, self.server_state, _TURNS)
         self._sse_wrapper.is_ending = True
         super().shutdown()  # type: ignore[misc]
         handoff, cycle = self._sse_wrapper.current, self._sse_cycle
@@ -150,6 +153,14 @@ class _Direct:
             self.transport.abort()
         else:
             self._sse_expect_end()
+
+
+def _forget(loop: Any, server_state: Any, turns: int) -> None:
+    """A server may serve again."""
+    if turns == 0:
+        _ending.pop(server_state, None)
+    else:
+        loop.call_soon(_forget, loop, server_state, turns - 1)
 
 
 def _is_known(module: ModuleType, protocol: type) -> bool:

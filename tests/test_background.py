@@ -12,7 +12,7 @@ from contextvars import ContextVar, copy_context
 import pytest
 from support import run_python
 
-from fastware_sse import _background
+from fastware_sse import _background, _lookup
 
 
 class User:
@@ -211,6 +211,54 @@ _background.end(users[0], wait=True)  # the other by the end of the interpreter
 print("here", flush=True)
 """
     assert run_python(code, timeout=20).stdout == "here\n"
+
+
+def test_who_ends_one_that_is_ending_waits_for_it_too() -> None:
+    class Slow(User):
+        async def finish(self) -> None:
+            begins.set()
+            await asyncio.get_running_loop().run_in_executor(None, may_end.wait, 10)
+            await super().finish()
+
+    begins, may_end = threading.Event(), threading.Event()
+    user = Slow()
+    _background.enter(user)
+    _background.end(user, wait=False)
+    assert begins.wait(10)
+    second = threading.Thread(target=_background.end, args=(user,), kwargs={"wait": True})
+    second.start()
+    second.join(0.05)
+    assert second.is_alive() and not user.finished
+    may_end.set()
+    second.join(10)
+    assert user.finished and user.left and thread() is None
+
+
+async def test_those_who_look_up_one_name_share_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answers = threading.Event()
+
+    def look_up(host: str, port: int, **options: int) -> list[str]:
+        asked.append(host)
+        answers.wait(10)
+        if host == "b":
+            raise OSError("no such name")
+        return [host]
+
+    monkeypatch.setattr(_lookup.socket, "getaddrinfo", look_up)
+    loop = _lookup.Loop()
+
+    async def several() -> list[object]:
+        tasks = [asyncio.create_task(loop.getaddrinfo(host, 1, family=0)) for host in "aaab"]
+        await asyncio.sleep(0.02)
+        tasks[0].cancel()
+        answers.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    found = await asyncio.to_thread(loop.run_until_complete, several())
+    assert isinstance(found[0], asyncio.CancelledError) and found[1:3] == [["a"], ["a"]]
+    assert isinstance(found[3], OSError) and sorted(asked) == ["a", "b"]
+    loop.close()
 
 
 def test_one_that_does_not_finish_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

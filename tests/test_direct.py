@@ -250,6 +250,21 @@ async def test_what_a_request_leaves_behind_needs_no_collection() -> None:
         gc.enable()
 
 
+async def test_what_a_direct_stream_leaves_behind_needs_no_collection(broadcaster: Broadcaster) -> None:
+    connection = await attached(broadcaster)
+    left = [weakref.ref(connection.cycle), weakref.ref(connection.protocol)]
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.get_running_loop().call_soon(connection.protocol.lose)
+        await asyncio.wait_for(connection.task, 5)
+        connection.transport.protocol = connection.protocol.flow = None  # as the server does, or has not
+        del connection
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()
+
+
 async def test_the_scope_carries_the_hand_off_and_keeps_its_extensions() -> None:
     seen = {}
 
@@ -623,6 +638,28 @@ async def test_one_whose_transport_stays_full_is_given_up_too() -> None:
     await until(lambda: connection.transport.is_aborted)
     await asyncio.wait_for(connection.task, 5)
     assert told == ["send_timeout"]
+
+
+async def test_one_that_reads_slowly_what_the_transport_holds_is_kept(broadcaster: Broadcaster) -> None:
+    """The transport has room again only once a third of the kernel's buffer is free."""
+    sends = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sends.append(send)
+        await EventStream(broadcaster, send_timeout=0.3)(scope, receive, send)
+
+    connection = await attached(broadcaster, app)
+    for _ in range(50):
+        await sends[0]({"type": "http.response.body", "body": b"." * 1_000, "more_body": True})
+    await until(lambda: direct(broadcaster) == 1)
+    connection.transport.holds_back = True
+    await sends[0]({"type": "http.response.body", "body": b": foreign\n\n", "more_body": True})
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        connection.far.recv(2_000)
+    assert not connection.transport.is_aborted
+    await until(lambda: connection.transport.is_aborted)
+    await asyncio.wait_for(connection.task, 5)
 
 
 async def test_one_that_has_gone_to_c_meanwhile_is_not_given_up(broadcaster: Broadcaster) -> None:

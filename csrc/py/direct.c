@@ -363,7 +363,7 @@ int direct_attach(Client *client, int fd, bool chunked, double patience, PyObjec
     parked_link(&bridge->attached, client);
     schedule(bridge, 0); /* not here, where a task is running */
     set_timers(bridge, WATCH);
-    return 1;
+    return client->attached != NULL; /* anything may have run */
 }
 
 bool direct_is_endangered(Bridge *bridge)

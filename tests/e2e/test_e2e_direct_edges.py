@@ -10,15 +10,17 @@ import copy
 import logging
 import re
 import resource
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from client import Connection, ProtocolError, Response, Wire, connect_without_reading, raw_answer
+import uvicorn
+from client import Connection, ProtocolError, Response, Wire, connect, connect_without_reading, raw_answer
 from hub import OPENING, found, frame, numbers, saw
-from in_process import PAIRS, Site, pong, serving, until
+from in_process import PAIRS, Site, pong, protocol, serving, until
 from test_paging import id_of, paged, position
 
 from fastware_sse import Broadcaster
@@ -792,6 +794,58 @@ async def test_a_server_that_stops_gives_what_is_no_stream_its_time(loop: str, h
         await answer.end()
         assert answer.body == b"slow"
         await leave(stream)
+
+
+@each_pair
+async def test_a_server_that_stops_leaves_other_loops_alone(loop: str, http: str) -> None:
+    """A stream that runs on another thread's loop is not its to end; it is cut like what is left of others."""
+    other = asyncio.new_event_loop()
+    thread = threading.Thread(target=other.run_forever)
+    reasons: list[tuple[int | None, str | None]] = []
+    told = Broadcaster(
+        strict=False, on_disconnect=lambda client: reasons.append((threading.get_ident(), client.reason))
+    )
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        here = asyncio.get_running_loop()
+
+        async def there(message: Any) -> None:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(send(message), here))
+
+        async def its() -> Any:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(receive(), here))
+
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(EventStream(told)(scope, its, there), other))
+
+    thread.start()
+    with serving(loop, http) as site:
+        site.app, site.broadcaster = app, told
+        [stream] = await site.open()
+        await asyncio.to_thread(site.stop, 5)
+        await until(lambda: reasons == [(thread.ident, "left")], lambda: reasons)
+        await leave(stream)
+    other.call_soon_threadsafe(other.stop)
+    await asyncio.to_thread(thread.join, 10)
+    other.close()
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+async def test_a_server_that_serves_again(http: str) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"pong"})
+
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol(http), lifespan="off", log_config=None))
+    for _ in range(2):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server.should_exit = server.started = False
+            serves = asyncio.create_task(server.serve([listener]))
+            await until(lambda: server.started)
+            connection = await connect(listener.getsockname()[1])
+            await pong(connection)
+            server.should_exit = True
+            await serves
+            connection.close()
 
 
 @each_pair

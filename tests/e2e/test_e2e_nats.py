@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import nats
 import pytest
@@ -70,6 +71,7 @@ async def direct(server: Engine) -> AsyncIterator[Any]:
         ("nats://anna:secret,x@localhost", "percent-encoded"),
         ("nats://anna:1,secret:x@localhost", "percent-encoded"),
         ("nats://localhost:99999", "ort"),
+        ("nats://anna:secret@a,nats://anna:secret2@b", "the same"),
     ],
 )
 def test_a_url_that_is_nonsense(url: str, text: str) -> None:
@@ -133,6 +135,16 @@ async def test_authentication_refused(tmp_path: Path) -> None:
         await refused(f"nats://anna:secret@{place}", "refuses the user, the password or the token")
         async with opened(f"nats://anna:right@{place}") as (stream, _, _):
             await stream.publish("aa", items(1, 2))
+
+
+async def test_a_password_that_is_encoded(tmp_path: Path) -> None:
+    for number, options in enumerate([("--user", "an/na", "--pass", "se/cr?t#@%41"), ("--auth", "to/k@n%41")]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with nats_server(folder, *options) as server:
+            names = ":".join(quote(each, safe="") for each in options[1::2])
+            async with opened(f"nats://{names}@127.0.0.1:{server.port}") as (stream, _, _):
+                await stream.publish("aa", items(1, 2))
 
 
 def configured(folder: Path, text: str) -> list[str]:
