@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -472,6 +473,23 @@ def test_from_outside_without_a_server(server: Any) -> None:
     engine.kill()
     with pytest.raises(BackplaneError, match=r"127\.0\.0\.1"):
         kind.publish(engine.url, "news", "update", "")
+
+
+@pytest.mark.parametrize(
+    ("publish", "url"),
+    [(publish_to_redis, "redis://a.name"), (publish_to_nats, "nats://a.name")],
+    ids=["redis", "nats"],
+)
+def test_from_outside_without_a_name_server(
+    publish: Callable[..., None], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **options: answers.wait(60) and [])
+    began = time.monotonic()
+    with pytest.raises(BackplaneError):
+        publish(url, "news", "update", "")
+    assert time.monotonic() - began < LITTLE
+    answers.set()
 
 
 def command(*arguments: str) -> list[str]:
