@@ -104,7 +104,7 @@ def test_arguments_that_are_nonsense(arguments: Any, options: Any, error: type[E
 
 
 def test_a_password_is_in_no_text() -> None:
-    stream = JetStream("nats://anna:secret@one:1,nats://token@two:2", "news")
+    stream = JetStream("nats://anna:secret@one:1,nats://anna:secret@two:2", "news")
     assert repr(stream) == "JetStream('nats://one:1,nats://two:2', 'news')"
 
 
@@ -112,7 +112,7 @@ def test_a_password_is_in_no_text() -> None:
     ("url", "wants_tls"),
     [
         ("nats://mytls:pw@one", False),
-        ("nats://anna:mywss:x@one,ws://tls:pw@two", False),
+        ("nats://mywss:tls@one,ws://mywss:tls@two", False),
         ("nats://one,tls://two", True),
         ("wss://one", True),
     ],
