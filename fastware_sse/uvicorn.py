@@ -61,9 +61,8 @@ class _Direct:
         super().__init__(*args, **kwargs)
         self._sse_wrapper = self.app = Wrapper(self.app, self)
         self.sse_owner: Offer | None = None  # the stream that owns the open response
-        self._sse_stash = (
-            b""  # what the client has sent meanwhile: answered in the middle of a stream, it would break it
-        )
+        # What the client has sent meanwhile: answered in the middle of a stream, it would break it.
+        self._sse_stash = b""
 
     def data_received(self, data: bytes) -> None:
         if self.sse_owner is None and not self._sse_stash:
